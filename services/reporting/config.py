@@ -1,0 +1,13 @@
+"""Settings of reporting: one frozen class, prefix REPORTING_."""
+
+from pydantic_settings import SettingsConfigDict
+
+from shared.settings import ServiceSettings
+
+
+class ReportingSettings(ServiceSettings):
+    """What reporting is told from outside."""
+
+    model_config = SettingsConfigDict(env_prefix="REPORTING_")
+
+    port: int = 8003

@@ -1,0 +1,1 @@
+"""Plumbing and contracts of the three services; knows no service."""

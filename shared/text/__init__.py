@@ -1,0 +1,1 @@
+"""Language-neutral text work that more than one service needs."""
