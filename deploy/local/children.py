@@ -1,0 +1,139 @@
+"""Child processes in groups of their own that never outlive the process that started them.
+
+Invariant: whoever starts a child also starts a watcher, a tiny shell that holds the reading end of a pipe. When the
+starter is gone, however it went, the pipe closes and the watcher ends the child's whole group.
+"""
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+_WATCH = """
+read -r word && exit 0
+kill -s "$1" -- "-$2" 2>/dev/null
+left=60
+while [ $left -gt 0 ] && kill -s 0 -- "-$2" 2>/dev/null; do sleep 0.1; left=$((left - 1)); done
+kill -s KILL -- "-$2" 2>/dev/null
+"""
+
+
+class StartFailed(Exception):
+    """A part of the stack cannot start; the message is one plain sentence for the person at the keyboard."""
+
+
+class Child:
+    """One running program, leader of a process group of its own, so that a Ctrl-C does not reach it by itself."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        log_file: Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        user: int | None = None,
+        group: int | None = None,
+        farewell: signal.Signals = signal.SIGTERM,
+    ) -> None:
+        """Start ``argv``; its output is appended to ``log_file``.
+
+        ``user`` and ``group`` are numeric ids to run as, for a parent that is root. ``farewell`` is the signal that
+        asks this program to end in good order.
+        """
+        self._farewell = farewell
+        self._watcher: subprocess.Popen[bytes] | None = None
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        with log_file.open("ab") as output:
+            self._process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(env) if env is not None else None,
+                cwd=cwd,
+                user=user,
+                group=group,
+                extra_groups=None if user is None else [],
+                start_new_session=True,
+            )
+        self._watcher = subprocess.Popen(
+            ["/bin/sh", "-c", _WATCH, "watch", farewell.name.removeprefix("SIG"), str(self._process.pid)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        """Process id, equal to the id of its group."""
+        return self._process.pid
+
+    def exit_code(self) -> int | None:
+        """The exit code (negative: killed by that signal), or None while it runs."""
+        code = self._process.poll()
+        if code is not None:
+            self._dismiss_watcher()
+        return code
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the whole group; a group that is gone is no error."""
+        if self._process.poll() is None:
+            self._signal_group(number)
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """Wait for the end; False when it still runs after the time."""
+        try:
+            self._process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        self._dismiss_watcher()
+        return True
+
+    def stop(self, grace_seconds: float, farewell: signal.Signals | None = None) -> None:
+        """Ask it to end, and kill the group when it has not after ``grace_seconds``."""
+        self.send(farewell or self._farewell)
+        if not self.wait(grace_seconds):
+            self.kill()
+
+    def kill(self) -> None:
+        """End the whole group at once and collect the leader."""
+        self._signal_group(signal.SIGKILL)
+        self._process.wait()
+        self._dismiss_watcher()
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        try:
+            os.killpg(self._process.pid, number)
+        except ProcessLookupError:
+            return
+        except PermissionError:  # macOS says so of a group that holds nothing but a zombie
+            return
+
+    def _dismiss_watcher(self) -> None:
+        watcher, self._watcher = self._watcher, None
+        if watcher is None:
+            return
+        channel: IO[bytes] | None = watcher.stdin
+        if channel is not None:
+            try:
+                channel.write(b"done\n")
+                channel.close()
+            except BrokenPipeError:
+                channel.close()
+        watcher.wait()
+
+
+def last_lines(log_file: Path, count: int = 12, since: int = 0) -> str:
+    """The end of a log from byte ``since`` on, for the message of a failed start."""
+    try:
+        with log_file.open("rb") as log:
+            log.seek(since)
+            text = log.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+    return "\n".join(text.splitlines()[-count:])
