@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 from pydantic import ValidationError
 
 from shared.postgres import CONNECT_TIMEOUT_SECONDS, is_busy
@@ -106,7 +107,7 @@ def _read(folders: Sequence[Path]) -> Iterator[Migration]:
             yield Migration(f"{folder.parent.name}/{file.name}", hashlib.sha256(body).hexdigest(), body.decode())
 
 
-async def _applied(connection: asyncpg.Connection) -> dict[str, str]:
+async def _applied(connection: asyncpg.Connection | PoolConnectionProxy) -> dict[str, str]:
     rows = await connection.fetch("select name, sha256 from schema_migration")
     return {row["name"]: row["sha256"] for row in rows}
 
@@ -122,11 +123,12 @@ def _checked(folders: Sequence[Path], applied: dict[str, str]) -> list[Migration
     return migrations
 
 
-def _settings_of(service: str) -> ServiceSettings:
+def settings_of(service: str) -> ServiceSettings:
+    """The settings of a service by its package name, read from the environment. Raises ``ValidationError``."""
     config = importlib.import_module(f"{service}.config")
     for value in vars(config).values():
         if isinstance(value, type) and issubclass(value, ServiceSettings) and value is not ServiceSettings:
-            return value()  # type: ignore[call-arg]  # the fields come from the environment
+            return value()
     raise LookupError(f"{service}.config declares no settings class")
 
 
@@ -137,8 +139,10 @@ def main(arguments: Sequence[str]) -> int:
         return EX_CONFIG
     service = arguments[0]
     try:
-        settings = _settings_of(service)
-        names = asyncio.run(migrate(settings.migration_database_url or settings.database_url, migration_folders(service)))
+        settings = settings_of(service)
+        names = asyncio.run(
+            migrate(settings.migration_database_url or settings.database_url, migration_folders(service))
+        )
     except ValidationError as error:
         fields = ", ".join(str(part["loc"][0]) for part in error.errors())
         print(f"The settings of {service} are incomplete or wrong: {fields}.", file=sys.stderr)
@@ -147,7 +151,9 @@ def main(arguments: Sequence[str]) -> int:
         print(str(error), file=sys.stderr)
         return EX_CONFIG
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-        hint = "The database is not reachable or busy; try again." if is_busy(error) else "Nothing of this file was kept."
+        hint = (
+            "The database is not reachable or busy; try again." if is_busy(error) else "Nothing of this file was kept."
+        )
         print(f"The migration of {service} failed: {error}. {hint}", file=sys.stderr)
         return EX_CONFIG
     print(f"{service}: " + (f"applied {', '.join(names)}" if names else "the schema is current"))

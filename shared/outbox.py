@@ -1,9 +1,8 @@
-"""The outbox: events written in the business transaction, published afterwards by ``shared.relay``.
+"""The outbox: events written in the business transaction, published afterwards by the ``Relay``.
 
-Nothing here commits. Headers are stored as JSON with latin-1 text, so that any bytes survive.
+Nothing here commits. What is stored is published untouched, headers and payload.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,12 +15,15 @@ import uuid_utils.compat as uuids
 
 from shared.events import Envelope, Event, EventId
 from shared.postgres import load_queries
+from shared.records import Headers, encode_headers
+from shared.relay import Relay
 from shared.tracing import current_traceparent
 
 _queries = load_queries(Path(__file__).parent / "messaging.sql")
 
-Headers = Sequence[tuple[str, bytes | None]]
 MAX_RECORD_BYTES = 1_000_000
+
+__all__ = ["Announcement", "OutboxRows", "Relay", "announce", "append_row", "insert_rows", "outbox_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +94,3 @@ async def announce(connection: asyncpg.Connection, announcements: Sequence[Annou
 async def insert_rows(connection: asyncpg.Connection, rows: OutboxRows) -> None:
     """Writes prepared rows: inside the caller's transaction, one statement, order kept."""
     await _queries.insert_outbox(connection, **rows._asdict())
-
-
-def encode_headers(headers: Headers) -> bytes:
-    """Headers as stored; any byte survives."""
-    pairs = [(name, None if value is None else value.decode("latin-1")) for name, value in headers]
-    return json.dumps(pairs, separators=(",", ":")).encode()
-
-
-def decode_headers(stored: bytes) -> list[tuple[str, bytes | None]]:
-    """The inverse of ``encode_headers``."""
-    return [(name, None if value is None else value.encode("latin-1")) for name, value in json.loads(stored)]

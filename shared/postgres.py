@@ -1,19 +1,19 @@
 """PostgreSQL: pools that notice a dead server, transactions that say "busy" once, queries loaded by name.
 
-Only whole idempotent units may be retried after ``DatabaseBusy``: the commit may have happened before the connection broke.
+Only whole idempotent units may be retried after ``DatabaseBusy``: the commit may have happened before it was lost.
 """
 
 import asyncio
 import json
+import random
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiosql
 import asyncpg
-from aiosql.queries import Queries
 
 COMMAND_TIMEOUT_SECONDS = 10.0
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -46,7 +46,7 @@ _BUSY: tuple[type[BaseException], ...] = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,  # a standby that has not been promoted yet
     asyncpg.exceptions.DatabaseDroppedError,
-    asyncpg.exceptions.SystemError,  # class 58: the server's operating system failed it
+    asyncpg.exceptions.PostgresSystemError,  # class 58: the server's operating system failed it
 )
 _BUSY_INTERFACE_WORDS = ("connection is closed", "connection was closed", "pool is clos", "been released back")
 _BUSY_OS_ERRNOS = frozenset({101, 110, 111, 112, 113, 32, 104})  # network unreachable … broken pipe, reset
@@ -106,7 +106,7 @@ async def transaction(pool: asyncpg.Pool, *, acquire_seconds: float = 2.0) -> As
     """
     try:
         async with pool.acquire(timeout=acquire_seconds) as connection, connection.transaction():
-            yield connection
+            yield cast(asyncpg.Connection, connection)
     except DatabaseBusy:
         raise
     except Exception as error:
@@ -115,9 +115,17 @@ async def transaction(pool: asyncpg.Pool, *, acquire_seconds: float = 2.0) -> As
         raise
 
 
-def load_queries(path: Path) -> Queries:
-    """The named queries of one ``queries.sql``; each becomes a coroutine function taking a connection."""
-    return aiosql.from_path(path, "asyncpg")
+def load_queries(path: Path) -> Any:
+    """The named queries of one ``queries.sql`` as functions of a connection and named arguments.
+
+    ``name^`` awaits one row, ``name$`` one value, ``name!`` the status; a plain ``name`` is iterated with ``async for``.
+    """
+    return aiosql.from_path(path, "asyncpg", mandatory_parameters=False)
+
+
+def with_jitter(seconds: float) -> float:
+    """Between a half and the whole of a back-off, so that those who failed together do not return together."""
+    return seconds * (0.5 + random.random() / 2)  # noqa: S311 - no secret
 
 
 async def _connect_kept_alive(*args: Any, **options: Any) -> asyncpg.Connection:

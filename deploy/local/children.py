@@ -4,6 +4,7 @@ Invariant: whoever starts a child also starts a watcher, a tiny shell that holds
 starter is gone, however it went, the pipe closes and the watcher ends the child's whole group.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -31,27 +32,28 @@ class Child:
         self,
         argv: Sequence[str],
         *,
-        log_file: Path,
+        log_file: Path | None,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         user: int | None = None,
         group: int | None = None,
         farewell: signal.Signals = signal.SIGTERM,
     ) -> None:
-        """Start ``argv``; its output is appended to ``log_file``.
+        """Start ``argv``; its output is appended to ``log_file``, or goes where ours goes when that is None.
 
         ``user`` and ``group`` are numeric ids to run as, for a parent that is root. ``farewell`` is the signal that
         asks this program to end in good order.
         """
         self._farewell = farewell
         self._watcher: subprocess.Popen[bytes] | None = None
-        log_file.parent.mkdir(parents=True, exist_ok=True)
-        with log_file.open("ab") as output:
+        with contextlib.ExitStack() as files:
+            if log_file is not None:
+                log_file.parent.mkdir(parents=True, exist_ok=True)
             self._process = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
+                stdout=files.enter_context(log_file.open("ab")) if log_file is not None else None,
+                stderr=subprocess.STDOUT if log_file is not None else None,
                 env=dict(env) if env is not None else None,
                 cwd=cwd,
                 user=user,

@@ -15,14 +15,13 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from deploy.local.children import Child, StartFailed, last_lines
 from deploy.local.programs import Home, Programs, find_programs, make_home, remove_home
 
 SERVICE_SQL = Path(__file__).parent.parent / "postgres" / "service.sql"
 START_SECONDS = 60.0
-_STOP_SECONDS = 8.0
 _MODES = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -95,10 +94,20 @@ class Postgres:
         )
         self._wait_until_ready(self._child, home, since)
 
-    def stop(self, mode: str = "fast") -> None:
-        """Stop the server in one of pg_ctl's modes: ``smart``, ``fast`` or ``immediate``."""
+    def restart(self) -> None:
+        """Start again after it died."""
+        self.start()
+
+    def stop(self, mode: str = "fast", grace_seconds: float = 8.0) -> None:
+        """Stop the server in one of pg_ctl's modes, ``smart``, ``fast`` or ``immediate``; kill it after the grace."""
         if self._child is not None:
-            self._child.stop(_STOP_SECONDS, _MODES[mode])
+            self._child.stop(grace_seconds, _MODES[mode])
+            self._child = None
+
+    def kill(self) -> None:
+        """SIGKILL: the server as a power cut leaves it. ``start`` brings it back with its data."""
+        if self._child is not None:
+            self._child.kill()
             self._child = None
 
     def remove(self) -> None:
@@ -163,39 +172,50 @@ def provision(admin_dsn: str, services: Iterable[str]) -> dict[str, ServiceDatab
 
     The passwords are derived from the superuser's, so that nothing else needs to be kept.
     """
-    address = urlsplit(admin_dsn)
-    key = (address.password or secrets.token_urlsafe(32)).encode()
-    psql = find_programs().folder / "psql"
+    key = (urlsplit(admin_dsn).password or secrets.token_urlsafe(32)).encode()
     databases: dict[str, ServiceDatabase] = {}
     for service in services:
         owner, app = (
             hmac.new(key, f"{service}_{role}".encode(), hashlib.sha256).hexdigest() for role in ("owner", "app")
         )
-        done = subprocess.run(
-            [str(psql), "--no-psqlrc", "--no-password", f"--file={SERVICE_SQL}"],
-            env={
-                **_environment(),
-                "PGHOST": address.hostname or "127.0.0.1",
-                "PGPORT": str(address.port or 5432),
-                "PGUSER": address.username or "postgres",
-                "PGPASSWORD": address.password or "",
-                "PGDATABASE": address.path.lstrip("/") or "postgres",
-                "SERVICE": service,
-                "OWNER_PASSWORD": owner,
-                "APP_PASSWORD": app,
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise StartFailed(f"The database of {service} cannot be set up: {done.stderr.strip()}")
-        place = f"{address.hostname}:{address.port}/{service}"
+        told = {"SERVICE": service, "OWNER_PASSWORD": owner, "APP_PASSWORD": app}
+        _psql(admin_dsn, [f"--file={SERVICE_SQL}"], told, f"The database of {service} cannot be set up")
+        place = f"{urlsplit(admin_dsn).hostname}:{urlsplit(admin_dsn).port}/{service}"
         databases[service] = ServiceDatabase(
             app_dsn=f"postgresql://{service}_app:{app}@{place}",
             owner_dsn=f"postgresql://{service}_owner:{owner}@{place}",
         )
     return databases
+
+
+def is_empty(dsn: str, table: str) -> bool:
+    """Whether a table holds no row. Raises StartFailed when it cannot be asked."""
+    query = f"SELECT NOT EXISTS (SELECT FROM {table})"  # noqa: S608 - a name of ours, never input
+    answer = _psql(dsn, ["--tuples-only", "--no-align", f"--command={query}"], {}, f"Table {table} cannot be read")
+    return answer.strip() == "t"
+
+
+def _psql(dsn: str, arguments: list[str], told: dict[str, str], failure: str) -> str:
+    """Run psql; the password and what it is told travel by environment, where other users cannot see them."""
+    address = urlsplit(dsn)
+    done = subprocess.run(
+        [str(find_programs().folder / "psql"), "--no-psqlrc", "--no-password", *arguments],
+        env={
+            **_environment(),
+            **told,
+            "PGHOST": address.hostname or "127.0.0.1",
+            "PGPORT": str(address.port or 5432),
+            "PGUSER": unquote(address.username or "postgres"),
+            "PGPASSWORD": unquote(address.password or ""),
+            "PGDATABASE": address.path.lstrip("/") or "postgres",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise StartFailed(f"{failure}: {done.stderr.strip()}")
+    return done.stdout
 
 
 def write_secret(path: Path, value: str) -> None:

@@ -134,7 +134,7 @@ def _reaches(user: pwd.struct_passwd, path: Path) -> bool:
 
 def _move_out(link: Path, servant: pwd.struct_passwd) -> None:
     _sweep()
-    home = Path(tempfile.mkdtemp(prefix=_HOME_PREFIX, dir="/var/tmp"))  # noqa: S108 - mkdtemp, and survives a reboot
+    home = Path(tempfile.mkdtemp(prefix=_HOME_PREFIX, dir="/var/tmp"))
     home.chmod(0o711)
     cluster = home / "cluster"
     cluster.mkdir(mode=0o700)

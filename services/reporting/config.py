@@ -1,5 +1,6 @@
 """Settings of reporting: one frozen class, prefix REPORTING_."""
 
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from shared.settings import ServiceSettings
@@ -11,3 +12,6 @@ class ReportingSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="REPORTING_")
 
     port: int = 8003
+
+    smallest_group: int = Field(default=3, ge=3)
+    """k: a group of fewer reports shows no figure."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 
@@ -60,16 +61,15 @@ def closed_loop(url: str, bodies: Sequence[object], *, seconds: int, connections
 class Answer:
     """One accepted report: when it was meant to be sent and when it was answered (``time.perf_counter`` seconds)."""
 
-    report_id: str
+    report_id: UUID
     intended_at: float
     answered_at: float
 
 
-async def open_loop(url: str, bodies: Sequence[object], *, rate: float, token: str) -> list[Answer]:
-    """Sends each body at its intended instant, whatever the answers do; latency counts from that instant."""
+async def open_loop(url: str, bodies: Sequence[object], *, rate: float, token: str, answers: list[Answer]) -> None:
+    """Sends each body at its intended instant, whatever the answers do; appends to ``answers`` as they come in."""
     headers = {"Authorization": f"Bearer {token}"}
     limits = httpx.Limits(max_connections=256, max_keepalive_connections=256)
-    answers: list[Answer] = []
     async with httpx.AsyncClient(limits=limits, timeout=60, trust_env=False, headers=headers) as client:
         start = time.perf_counter() + 0.2
 
@@ -78,10 +78,9 @@ async def open_loop(url: str, bodies: Sequence[object], *, rate: float, token: s
             await asyncio.sleep(max(0.0, intended - time.perf_counter()))
             answer = await client.post(url, json=body)
             answer.raise_for_status()
-            answers.append(Answer(answer.json()["report_id"], intended, time.perf_counter()))
+            answers.append(Answer(UUID(answer.json()["report_id"]), intended, time.perf_counter()))
 
         await asyncio.gather(*(send(number, body) for number, body in enumerate(bodies)))
-    return answers
 
 
 def percentile(values: Sequence[float], share: float) -> float:

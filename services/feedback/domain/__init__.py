@@ -1,0 +1,1 @@
+"""What feedback knows without any machinery: reports, receipts, causes, stories. Pure functions of their arguments."""

@@ -1,0 +1,67 @@
+"""The public incidents in memory: every report and every page asks for them, none may wait for the database.
+
+Read again whenever the table has changed; while the database is away, the last known ones stay in force.
+"""
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+
+from services.feedback import store
+from services.feedback.domain.incidents import Incident, public_incidents
+from shared.postgres import DatabaseBusy, transaction
+
+POLL_SECONDS: Final = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class PublicIncidents:
+    """``current`` is replaced as a whole; whoever renders it may keep the result until it is another tuple."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self._known: list[Incident] = []
+        self._revision: tuple[int, int] | None = None
+        self._changed = asyncio.Event()
+        self.current: tuple[Incident, ...] = ()
+
+    def find(self, incident_id: UUID) -> Incident | None:
+        """The public incident of this id."""
+        return next((incident for incident in self.current if incident.incident_id == incident_id), None)
+
+    def of_service(self, service: str, limit: int) -> tuple[Incident, ...]:
+        """The first ``limit`` public incidents of one service, most people affected first."""
+        return tuple([incident for incident in self.current if incident.service == service][:limit])
+
+    def hint_change(self) -> None:
+        """Makes ``run`` look at once; called by this process's consumer after its commit."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Keeps ``current`` fresh until cancelled; other processes' changes show within ``POLL_SECONDS``."""
+        while True:
+            try:
+                await self.refresh(datetime.now(UTC))
+            except DatabaseBusy:
+                _log.warning("The known incidents could not be read again; the last known ones stay in force")
+            self._changed.clear()
+            try:
+                await asyncio.wait_for(self._changed.wait(), POLL_SECONDS)
+            except TimeoutError:
+                continue
+
+    async def refresh(self, now: datetime) -> None:
+        """Reads the table if it has changed, and lets go what is not public at ``now``. Raises ``DatabaseBusy``."""
+        async with transaction(self._pool) as connection:
+            revision = await store.measure_incidents(connection)
+            if revision != self._revision:
+                self._known = await store.list_shown_incidents(connection)
+                self._revision = revision
+        public = tuple(public_incidents(self._known, now))
+        if public != self.current:
+            self.current = public

@@ -1,0 +1,1 @@
+"""The rules of incidents: pure, standard library only."""

@@ -1,0 +1,1 @@
+"""Signals become incidents: batches from Kafka, representatives in memory, links in the database."""

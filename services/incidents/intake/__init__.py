@@ -1,0 +1,1 @@
+"""The edge: errors, heat and Sentry envelopes come in and are durable before they are answered."""

@@ -1,0 +1,204 @@
+"""HTTP in for programs and staff: ``POST /v1/errors`` and ``POST /v1/heat``."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from services.incidents import wire
+from services.incidents.intake.errors import ErrorBody, NewError, error_from_body
+from services.incidents.intake.handlers import Intake, Offer
+from services.incidents.intake.sentry_event import believable
+from services.incidents.metrics import IntakeMetrics
+from shared.auth import Principal, Role, hot
+from shared.catalogue import CatalogueFile
+from shared.events import HeatReportedV1
+from shared.tracing import current_traceparent
+from shared.web import CleanText, FieldError, Problem, check_json, field_errors, malformed_json, read_json, require_json
+from shared.web.hot import HotRoute
+
+MAX_ERRORS = 1000
+ERROR_BODY_BYTES = 2 * 1024 * 1024
+
+
+class RefusedError(BaseModel):
+    """One error of an array that was not taken."""
+
+    model_config = ConfigDict(frozen=True)
+
+    index: int
+    field: str
+    reason: str
+    allowed: str | None = None
+
+
+class ErrorReceipt(BaseModel):
+    """What became of the errors of one request; everything accepted is durable."""
+
+    model_config = ConfigDict(frozen=True)
+
+    accepted: int
+    duplicate: int
+    refused: list[RefusedError]
+
+
+class HeatBody(BaseModel):
+    """A press of the heat button. It says what is hot where, never who pressed."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    office: str = Field(max_length=64)
+    service: str = Field(max_length=64)
+    topic: CleanText | None = Field(default=None, max_length=200)
+    incident_id: UUID | None = None
+    at: AwareDatetime | None = None
+
+
+class HeatReceipt(BaseModel):
+    """``counted`` is false when this office and service have pressed within the same ten minutes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    heat_id: UUID
+    counted: bool
+
+
+class IntakeApi:
+    """The two routes with what they need."""
+
+    def __init__(
+        self, intake: Intake, catalogue: CatalogueFile, metrics: IntakeMetrics, clock: Callable[[], datetime]
+    ) -> None:
+        self._intake = intake
+        self._catalogue = catalogue
+        self._metrics = metrics
+        self._clock = clock
+
+    def routes(self) -> list[HotRoute]:
+        """Both as hot routes, described for OpenAPI by their models."""
+        one_or_many = Annotated[ErrorBody | list[ErrorBody], Field(description=f"one error, or up to {MAX_ERRORS}")]
+        return [
+            hot(
+                "/v1/errors",
+                self.report_errors,
+                methods=["POST"],
+                allows=[Role.INTEGRATION],
+                request=one_or_many,
+                response=ErrorReceipt,
+                status=202,
+                summary="Report technical errors",
+            ),
+            hot(
+                "/v1/heat",
+                self.report_heat,
+                methods=["POST"],
+                allows=[Role.FRONTLINE],
+                request=HeatBody,
+                response=HeatReceipt,
+                status=202,
+                summary="Say that people are upset about a service",
+            ),
+        ]
+
+    async def report_errors(self, request: Request) -> Response:
+        """Takes one error or an array; refuses single ones with their index, and all together as a problem."""
+        require_json(request)
+        self._intake.refuse_when_overloaded()
+        principal: Principal = request.scope["principal"]
+        offered = _read_document(await request.body())
+        single = isinstance(offered, dict)
+        items: list[Any] = [offered] if single else offered
+        taken: list[NewError] = []
+        refused: list[RefusedError] = []
+        now = self._clock()
+        for index, item in enumerate(items):
+            error = self._read_error(item, principal, now)
+            if isinstance(error, NewError):
+                taken.append(error)
+            else:
+                refused.append(RefusedError(index=index, field=error.field, reason=error.message, allowed=error.allowed))
+        self._metrics.count("http", "refused", len(refused))
+        if refused and not taken:
+            raise Problem(422, "Some fields are not valid", errors=_all_refused(refused, single=single))
+        receipt = await self._intake.submit(Offer(tuple(error.event for error in taken), current_traceparent()))
+        self._metrics.count("http", "accepted", receipt.accepted)
+        self._metrics.count("http", "duplicate", receipt.duplicate)
+        for error in taken:
+            if error.clock_corrected:
+                self._metrics.correct_clock()
+        answer = ErrorReceipt(accepted=receipt.accepted, duplicate=receipt.duplicate, refused=refused)
+        return JSONResponse(answer.model_dump(), 202)
+
+    async def report_heat(self, request: Request) -> Response:
+        """Takes one press; a repeated one within ten minutes is answered alike and not counted."""
+        require_json(request)
+        self._intake.refuse_when_overloaded()
+        principal: Principal = request.scope["principal"]
+        body = read_json(HeatBody, await request.body())
+        catalogue = self._catalogue.current
+        if body.service not in catalogue.services:
+            raise _unknown("service", catalogue.services)
+        if body.office not in catalogue.offices:
+            raise _unknown("office", catalogue.offices)
+        principal.require_office(body.office)
+        now = self._clock()
+        at = believable(body.at, now) or now
+        event = HeatReportedV1(
+            heat_id=wire.heat_id(body.office, body.service, at),
+            office=body.office,
+            service=body.service,
+            heat_topic=body.topic,
+            incident_id=body.incident_id,
+            at=at,
+        )
+        receipt = await self._intake.submit(Offer((event,), current_traceparent()))
+        self._metrics.count("heat", "accepted", receipt.accepted)
+        self._metrics.count("heat", "duplicate", receipt.duplicate)
+        answer = HeatReceipt(heat_id=event.heat_id, counted=receipt.accepted == 1)
+        return JSONResponse(answer.model_dump(mode="json"), 202)
+
+    def _read_error(self, item: object, principal: Principal, now: datetime) -> NewError | FieldError:
+        catalogue = self._catalogue.current
+        try:
+            body = ErrorBody.model_validate(item)
+        except ValidationError as error:
+            return field_errors(error.errors(include_url=False, include_input=False))[0]
+        if body.service not in catalogue.services:
+            return FieldError("service", "Unknown service", ", ".join(catalogue.services))
+        if body.office is not None and not (body.office in catalogue.offices and principal.may_see(body.office)):
+            return FieldError("office", "Unknown office", "an office of the catalogue that the token is for")
+        if not (body.message.strip() or body.type or body.frames):
+            return FieldError("message", "Nothing to recognise the error by", "a message, a type or frames")
+        return error_from_body(body, now)
+
+
+def _read_document(body: bytes) -> Any:
+    check_json(body)
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise malformed_json() from None
+    if not isinstance(document, dict | list):
+        raise Problem(422, "Some fields are not valid", field="body", allowed="an error or an array of errors")
+    if isinstance(document, list) and not 1 <= len(document) <= MAX_ERRORS:
+        allowed = f"1 to {MAX_ERRORS} errors"
+        raise Problem(422, "Some fields are not valid", detail="Wrong number of errors", field="body", allowed=allowed)
+    return document
+
+
+def _all_refused(refused: list[RefusedError], *, single: bool) -> list[FieldError]:
+    return [
+        FieldError(error.field if single else f"{error.index}.{error.field}", error.reason, error.allowed)
+        for error in refused
+    ]
+
+
+def _unknown(field: str, allowed: Any) -> Problem:
+    return Problem(
+        422, "Some fields are not valid", detail=f"Unknown {field}", field=field, allowed=", ".join(allowed)
+    )

@@ -1,0 +1,1 @@
+"""What people do with incidents: see, decide, and what is announced of it."""

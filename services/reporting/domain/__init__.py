@@ -1,0 +1,1 @@
+"""The rules of reporting: pure, without input or output."""
