@@ -68,6 +68,7 @@ async def open_producer(bootstrap_servers: str, client_id: str) -> AIOKafkaProdu
         acks="all",
         max_batch_size=MAX_BATCH_BYTES,
         max_request_size=4 * MAX_BATCH_BYTES,
+        retry_backoff_ms=400,
         request_timeout_ms=REQUEST_TIMEOUT_MS,
     )
     try:

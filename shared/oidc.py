@@ -159,12 +159,9 @@ class TokenVerifier:
         document = await self._get(str(discovery["jwks_uri"]))
         keys: dict[str, PublicKey] = {}
         for entry in document["keys"]:
-            usable = isinstance(entry, dict) and entry.get("kty") in ("RSA", "EC", "OKP")
-            if not usable or not entry.get("kid") or entry.get("use", "sig") != "sig":
-                continue
-            for key in KeySet.import_key_set({"keys": [_public_part(entry)]}).keys:
-                if isinstance(key, RSAKey | ECKey | OKPKey):
-                    keys[str(entry["kid"])] = key
+            key = _import_key(entry)
+            if key is not None:
+                keys[str(entry["kid"])] = key
         if not keys:
             raise ValueError("the key set holds no usable key")
         return keys
@@ -185,10 +182,16 @@ class TokenVerifier:
         return document
 
 
-def _public_part(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: value for name, value in entry.items() if name in ("kty", "kid", "use", "alg", "n", "e", "crv", "x", "y")
-    }
+def _import_key(entry: Any) -> PublicKey | None:
+    """The public part of one key for signatures; ``None`` for any other, which does not spoil the rest of the set."""
+    if not isinstance(entry, dict) or not entry.get("kid") or entry.get("use", "sig") != "sig":
+        return None
+    public = {name: entry[name] for name in ("kty", "kid", "use", "alg", "n", "e", "crv", "x", "y") if name in entry}
+    try:
+        [key] = KeySet.import_key_set({"keys": [public]}).keys
+    except (JoseError, ValueError, TypeError, KeyError):
+        return None
+    return key if isinstance(key, RSAKey | ECKey | OKPKey) else None
 
 
 def _key_id(token: str) -> str:

@@ -37,13 +37,17 @@ class Interrupts:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._count += 1
-        if self._count == 1:
-            say("Stopping everything in order; once more ends it at once.")
-            # in a thread: what is starting just now waits for its child, and the child ends by this
-            threading.Thread(target=self._stack.stop, name="stop").start()
-        else:
-            say("Ending everything at once.")
-            self._stack.kill()
+        # in a thread: what is starting just now waits for its child, and the child ends by this; and a handler must
+        # not print, as it may have interrupted a print
+        threading.Thread(target=self._stop if self._count == 1 else self._end, name="stop").start()
+
+    def _stop(self) -> None:
+        say("Stopping everything in order; once more ends it at once.")
+        self._stack.stop()
+
+    def _end(self) -> None:
+        say("Ending everything at once.")
+        self._stack.kill()
 
 
 def main() -> int:

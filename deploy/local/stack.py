@@ -149,6 +149,7 @@ class Stack:
             **self._child_environment(),
             "BLITZ_DEV_ISSUER": "1",
             "ISSUER_PORT": str(self._plan.ports["ISSUER_PORT"]),
+            "ISSUER_KEY_FILE": str(self._data_dir / "issuer-keys.json"),
         }
         log_file = self._plan.log_dir / "issuer.log"
         port = self._plan.ports["ISSUER_PORT"]

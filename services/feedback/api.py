@@ -13,18 +13,18 @@ from starlette.responses import Response
 
 from services.feedback.domain.incidents import Incident
 from services.feedback.domain.receipts import MistypedReceipt, is_idempotency_key
-from services.feedback.domain.report import LONGEST_TEXT, language_of
+from services.feedback.domain.report import LONGEST_TEXT, Submission, language_of
 from services.feedback.domain.story import ReceiptState
 from services.feedback.handlers import (
     Accepted,
-    Desk,
     KeyReused,
     Refused,
-    Submission,
+    desk_of,
     random_key,
     submit_report,
     tell_receipt,
 )
+from services.feedback.projection import PublicIncidents
 from services.feedback.texts import texts_accepted, texts_for
 from shared.auth import ANYONE, anyone, hot
 from shared.events.feedback import Rating
@@ -192,20 +192,19 @@ def fault_of(incident: Incident, lang: str) -> Fault:
 class _RenderedFaults:
     """JSON of a service's known faults, rendered once for each state of the incidents and not once a report."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self) -> None:
         self._of: tuple[Incident, ...] = ()
         self._rendered: dict[tuple[str, str], str] = {}
 
-    def json(self, service: str, lang: str) -> str:
-        current = self._desk.incidents.current
+    def json(self, incidents: PublicIncidents, service: str, lang: str) -> str:
+        current = incidents.current
         if not current:
             return "[]"
         if self._of is not current:
             self._of, self._rendered = current, {}
         rendered = self._rendered.get((service, lang))
         if rendered is None:
-            faults = (fault_of(one, lang) for one in self._desk.incidents.of_service(service, FAULTS_WITH_ANSWER))
+            faults = (fault_of(one, lang) for one in incidents.of_service(service, FAULTS_WITH_ANSWER))
             rendered = self._rendered[service, lang] = f"[{','.join(fault.model_dump_json() for fault in faults)}]"
         return rendered
 
@@ -239,11 +238,12 @@ def problem_of_refusal(error: Refused | KeyReused) -> Problem:
     )
 
 
-def hot_routes(desk: Desk) -> Sequence[HotRoute]:
+def hot_routes() -> Sequence[HotRoute]:
     """The routes that most requests take, without FastAPI's machinery."""
-    faults = _RenderedFaults(desk)
+    faults = _RenderedFaults()
 
     async def post_report(request: Request) -> Response:
+        desk = desk_of(request)
         desk.commits.refuse_when_overloaded()
         require_json(request)
         key = idempotency_key_of(request)
@@ -256,13 +256,13 @@ def hot_routes(desk: Desk) -> Sequence[HotRoute]:
             accepted = await submit_report(desk, submission, key, datetime.now(UTC))
         except (Refused, KeyReused) as error:
             raise problem_of_refusal(error) from None
-        return Response(_answer(accepted, faults), 202, media_type="application/json")
+        return Response(_answer(accepted, faults, desk.incidents), 202, media_type="application/json")
 
     async def post_lookup(request: Request) -> Response:
         require_json(request)
         body = read_json(LookupBody, await request.body())
         try:
-            told = await tell_receipt(desk, body.receipt)
+            told = await tell_receipt(desk_of(request), body.receipt)
         except MistypedReceipt:
             told = None
         if told is None:
@@ -302,17 +302,17 @@ def hot_routes(desk: Desk) -> Sequence[HotRoute]:
     )
 
 
-def _answer(accepted: Accepted, faults: _RenderedFaults) -> bytes:
+def _answer(accepted: Accepted, faults: _RenderedFaults, incidents: PublicIncidents) -> bytes:
     """``ReportAnswer`` as JSON, written directly: the values were checked already."""
     report = accepted.report
     return (
         f'{{"receipt":"{accepted.receipt}","report_id":"{report.report_id}","kind":"{report.kind}",'
         f'"masked_text":{json.dumps(report.text, ensure_ascii=False)},'
-        f'"known_faults":{faults.json(report.service, report.lang)},"guards":[]}}'
+        f'"known_faults":{faults.json(incidents, report.service, report.lang)},"guards":[]}}'
     ).encode()
 
 
-def router(desk: Desk) -> APIRouter:
+def router() -> APIRouter:
     """All other routes."""
     routes = APIRouter(dependencies=[anyone()])
 
@@ -323,12 +323,12 @@ def router(desk: Desk) -> APIRouter:
         """All public faults, texts in the language asked for, else in German."""
         asked = language_of(lang, request.headers.get("accept-language"))
         shown = asked if asked is not Language.OTHER else Language.DE
-        return KnownFaults(items=tuple(fault_of(incident, shown) for incident in desk.incidents.current))
+        return KnownFaults(items=tuple(fault_of(incident, shown) for incident in desk_of(request).incidents.current))
 
     @routes.get("/v1/catalogue")
-    async def get_catalogue() -> PublicCatalogue:
+    async def get_catalogue(request: Request) -> PublicCatalogue:
         """Offices and services with their names."""
-        catalogue = desk.catalogue.current
+        catalogue = desk_of(request).catalogue.current
         return PublicCatalogue(
             offices=tuple(CatalogueEntry(id=key, name={"de": one.name}) for key, one in catalogue.offices.items()),
             services=tuple(CatalogueEntry(id=key, name=one.name) for key, one in catalogue.services.items()),

@@ -4,23 +4,24 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import Final
+from typing import Final, cast
 from uuid import UUID
 
 import asyncpg
 import uuid_utils.compat as uuids
+from starlette.requests import HTTPConnection
 
 from services.feedback import store, wire
 from services.feedback.domain.incidents import follow_merges
 from services.feedback.domain.judgement import judge_blame, judge_cause
 from services.feedback.domain.receipts import ReceiptKeys, format_receipt, parse_receipt
-from services.feedback.domain.report import Report, canonical_body, kind_of, language_of
+from services.feedback.domain.report import Report, Submission, canonical_body, kind_of, language_of
 from services.feedback.domain.story import Link, Story, tell
 from services.feedback.projection import PublicIncidents
 from services.feedback.store import NewReport
 from shared.catalogue import Catalogue, CatalogueFile
 from shared.events import IncidentChangedV1, SignalLinkedV1
-from shared.events.vocabulary import Channel, Driver, Kind, Language
+from shared.events.vocabulary import Kind, Language
 from shared.failpoints import reach
 from shared.groupcommit import GroupCommit
 from shared.postgres import DatabaseBusy, transaction
@@ -46,22 +47,6 @@ class KeyReused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
-    """A report as it came in, its form already checked. ``text`` is the original and goes no further than this."""
-
-    office: str
-    service: str
-    channel: Channel
-    kind: Kind | None
-    lang: str | None
-    accept_language: str | None
-    rating: int | None
-    drivers: tuple[Driver, ...]
-    text: str
-    joins_incident: UUID | None
-
-
-@dataclass(frozen=True, slots=True)
 class Accepted:
     """A report that is stored. ``receipt`` is the code to show, once."""
 
@@ -78,6 +63,11 @@ class Desk:
     catalogue: CatalogueFile
     incidents: PublicIncidents
     commits: GroupCommit[NewReport, UUID]
+
+
+def desk_of(connection: HTTPConnection) -> Desk:
+    """The desk of the application that serves a request."""
+    return cast(Desk, connection.app.state.desk)
 
 
 def random_key() -> bytes:

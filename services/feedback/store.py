@@ -49,7 +49,7 @@ class ReceiptRecord:
 async def insert_reports(connection: asyncpg.Connection, items: Sequence[NewReport]) -> set[UUID]:
     """Stores the reports and announces them, in one statement. Returns the ids of those whose receipt was new."""
     reports = [item.report for item in items]
-    rows = await _queries.insert_reports(
+    rows = _queries.insert_reports(
         connection,
         report_ids=[report.report_id for report in reports],
         receipt_hashes=[item.receipt_hash for item in items],
@@ -73,15 +73,15 @@ async def insert_reports(connection: asyncpg.Connection, items: Sequence[NewRepo
         words_headers=[item.words.headers for item in items],
         words=[item.words.payload for item in items],
     )
-    return {row["report_id"] for row in rows}
+    return {row["report_id"] async for row in rows}
 
 
 async def list_by_receipt_hashes(
     connection: asyncpg.Connection, receipt_hashes: Sequence[bytes]
 ) -> dict[bytes, StoredReport]:
     """What is stored under these hashes."""
-    rows = await _queries.list_by_receipt_hashes(connection, receipt_hashes=list(receipt_hashes))
-    return {row["receipt_hash"]: StoredReport(row["report_id"], row["body_hash"]) for row in rows}
+    rows = _queries.list_by_receipt_hashes(connection, receipt_hashes=list(receipt_hashes))
+    return {row["receipt_hash"]: StoredReport(row["report_id"], row["body_hash"]) async for row in rows}
 
 
 async def get_by_receipt_hash(connection: asyncpg.Connection, receipt_hash: bytes) -> ReceiptRecord | None:
@@ -125,7 +125,7 @@ async def upsert_incidents(connection: asyncpg.Connection, incidents: Sequence[I
 
 async def list_shown_incidents(connection: asyncpg.Connection) -> list[Incident]:
     """The incidents that are or were public."""
-    return [_incident(row) for row in await _queries.list_shown_incidents(connection)]
+    return [_incident(row) async for row in _queries.list_shown_incidents(connection)]
 
 
 async def measure_incidents(connection: asyncpg.Connection) -> tuple[int, int]:
@@ -136,8 +136,8 @@ async def measure_incidents(connection: asyncpg.Connection) -> tuple[int, int]:
 
 async def list_merge_chain(connection: asyncpg.Connection, incident_id: UUID) -> dict[UUID, Incident]:
     """One incident and those that it was merged into, by id; empty when it is not known here."""
-    rows = await _queries.list_merge_chain(connection, incident_id=incident_id)
-    return {row["incident_id"]: _incident(row) for row in rows}
+    rows = _queries.list_merge_chain(connection, incident_id=incident_id)
+    return {row["incident_id"]: _incident(row) async for row in rows}
 
 
 def _incident(row: Any) -> Incident:

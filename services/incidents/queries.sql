@@ -175,3 +175,53 @@ returning id;
 -- Deletes a bounded number of ids older than the given instant.
 delete from accepted_event
  where id = any(array(select id from accepted_event where accepted_at < :before limit :max_rows));
+
+-- name: count_incidents$
+-- How many incidents the filters leave; a filter that is null leaves all.
+select count(*)
+  from incident
+ where (:states::text[] is null or state = any(:states::text[]))
+   and (:service::text is null or service = :service)
+   and (:office::text is null or :office = any(offices))
+   and (:seen_by::text[] is null or offices && :seen_by::text[])
+   and (:words::text is null or strpos(lower(title), lower(:words)) > 0)
+   and (:fixed_since::timestamptz is null or state <> 'fixed' or state_since >= :fixed_since);
+
+-- name: list_incidents_by_last_seen
+-- Incidents by when they were last seen, latest first.
+select *
+  from incident
+ where (:states::text[] is null or state = any(:states::text[]))
+   and (:service::text is null or service = :service)
+   and (:office::text is null or :office = any(offices))
+   and (:seen_by::text[] is null or offices && :seen_by::text[])
+   and (:words::text is null or strpos(lower(title), lower(:words)) > 0)
+   and (:fixed_since::timestamptz is null or state <> 'fixed' or state_since >= :fixed_since)
+   and (:after_value::timestamptz is null or (last_seen_at, id) < (:after_value::timestamptz, :after_id::uuid))
+ order by last_seen_at desc, id desc limit :max_rows;
+
+-- name: list_incidents_by_first_seen
+-- Incidents by when they were first seen, latest first.
+select *
+  from incident
+ where (:states::text[] is null or state = any(:states::text[]))
+   and (:service::text is null or service = :service)
+   and (:office::text is null or :office = any(offices))
+   and (:seen_by::text[] is null or offices && :seen_by::text[])
+   and (:words::text is null or strpos(lower(title), lower(:words)) > 0)
+   and (:fixed_since::timestamptz is null or state <> 'fixed' or state_since >= :fixed_since)
+   and (:after_value::timestamptz is null or (first_seen_at, id) < (:after_value::timestamptz, :after_id::uuid))
+ order by first_seen_at desc, id desc limit :max_rows;
+
+-- name: list_incidents_by_signals
+-- Incidents by the number of their signals, largest first.
+select *
+  from incident
+ where (:states::text[] is null or state = any(:states::text[]))
+   and (:service::text is null or service = :service)
+   and (:office::text is null or :office = any(offices))
+   and (:seen_by::text[] is null or offices && :seen_by::text[])
+   and (:words::text is null or strpos(lower(title), lower(:words)) > 0)
+   and (:fixed_since::timestamptz is null or state <> 'fixed' or state_since >= :fixed_since)
+   and (:after_value::integer is null or (signals, id) < (:after_value::integer, :after_id::uuid))
+ order by signals desc, id desc limit :max_rows;

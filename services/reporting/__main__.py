@@ -14,7 +14,7 @@ from shared.server import EX_CONFIG, serve
 def main() -> int:
     """Returns the exit code; 78 with one sentence when the configuration does not fit."""
     try:
-        settings = ReportingSettings()  # type: ignore[call-arg]  # the fields come from the environment
+        settings = ReportingSettings()
         configure("reporting", settings.log_level)
         app = build(settings)
     except ValidationError as error:

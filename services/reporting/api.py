@@ -34,7 +34,7 @@ TIMINGS_DEFINITIONS = {
     "acknowledge": "from first observed or candidate to first confirmed; open: observed or candidate, never confirmed",
     "fix": "from first confirmed to the first fix; open: confirmed, mitigating or regressed, never fixed",
     "came_back": "fixed once, and open again now; still counted with the first fix",
-    "percentiles": "a time that really occurred, at least as long as the share of all times (discrete, no interpolation)",
+    "percentiles": "a time that really occurred, as long as or longer than that share of all times (no interpolation)",
     "clock": "wall clock, not business hours",
 }
 

@@ -9,13 +9,13 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
+from math import inf
 from typing import Any
 
 import asyncpg
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from services.reporting import readings
 from services.reporting.domain.incident import BUCKETS, Measure
@@ -29,6 +29,8 @@ REFRESH_SECONDS = 2.0
 MAX_SERVICES = 100
 """Services of the catalogue with a series of their own: 100 × (24 reports + 5 ratings + 1 heat) = 3,000 series."""
 OTHER = "other"
+_CHANNELS = frozenset(channel.value for channel in Channel)
+_KINDS = frozenset(kind.value for kind in Kind)
 
 _log = logging.getLogger(__name__)
 
@@ -94,7 +96,7 @@ def _reports(rows: list[dict[str, Any]], services: Collection[str]) -> Iterator[
     ratings: Counter[tuple[str, str]] = Counter()
     for row in rows:
         service = _known(row["service"], services)
-        counts[service, _known(row["channel"], Channel), _known(row["kind"], Kind)] += row["n"]
+        counts[service, _known(row["channel"], _CHANNELS), _known(row["kind"], _KINDS)] += row["n"]
         for rating in RATINGS:
             ratings[service, str(rating)] += row[f"rating_{rating}"]
     reports = CounterMetricFamily("blitz_reports", "Reports, each counted once.", labels=["service", "channel", "kind"])
@@ -152,7 +154,7 @@ def _histogram(measure: Measure, buckets: Mapping[float, tuple[int, float]]) -> 
         n, seconds = buckets.get(bound, (0, 0.0))
         cumulative += n
         total_seconds += seconds
-        shown.append((floatToGoString(bound), float(cumulative)))
+        shown.append(("+Inf" if bound == inf else f"{bound:.1f}", float(cumulative)))
     family.add_metric([], shown, total_seconds)
     return family
 

@@ -21,7 +21,7 @@ LAST_DAY = date(2100, 1, 1)
 
 
 def _refused(message: str, allowed: str) -> PydanticCustomError:
-    return PydanticCustomError("not_allowed", message, {"allowed": allowed})  # type: ignore[arg-type]
+    return PydanticCustomError("not_allowed", message, {"allowed": allowed})
 
 
 def _day(value: Any) -> Any:

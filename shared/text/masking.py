@@ -43,7 +43,8 @@ def _mask_once(text: str) -> str:
             spans += found
     if not spans:
         return text
-    parts, at = [], 0
+    parts: list[str] = []
+    at = 0
     for start, end, placeholder in sorted(spans):
         parts += (text[at:start], placeholder)
         at = end

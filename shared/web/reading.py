@@ -90,16 +90,16 @@ def malformed_json(reason: str = "") -> Problem:
     return Problem(400, "The body can't be read", detail=detail, field="body", allowed="one JSON document in UTF-8")
 
 
+def too_deep() -> Problem:
+    """400 for a document that nests without end."""
+    allowed = f"at most {MAX_DEPTH} levels of nesting"
+    return Problem(400, "The body can't be read", detail="Nested too deeply", field="body", allowed=allowed)
+
+
 def check_json(body: bytes) -> None:
     """Refuses what no field may hold: too deep nesting (400), NUL or half a surrogate pair in any text (422)."""
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(body) > MAX_DEPTH:
-        raise Problem(
-            400,
-            "The body can't be read",
-            detail="Nested too deeply",
-            field="body",
-            allowed=f"at most {MAX_DEPTH} levels of nesting",
-        )
+        raise too_deep()
     if b"\\u0000" in body:
         refuse_broken_text(body)
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.web.problems import Problem, invalid_fields
-from shared.web.reading import is_json, malformed_json, unsupported_media_type
+from shared.web.reading import is_json, malformed_json, too_deep, unsupported_media_type
 
 Translate = Callable[[Exception], Problem]
 Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
@@ -43,8 +43,8 @@ def _of_http_exception(error: Exception) -> Problem:
     except ValueError:
         phrase = "Refused"
     detail = error.detail if isinstance(error.detail, str) and error.detail != phrase else None
-    if error.status_code == 400 and detail == "There was an error parsing the body":
-        return malformed_json()
+    if error.status_code == 400 and error.__cause__ is not None:  # FastAPI could not parse the body
+        return too_deep() if isinstance(error.__cause__, RecursionError) else malformed_json()
     return Problem(error.status_code, phrase, detail=detail, headers=error.headers)
 
 

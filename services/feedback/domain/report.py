@@ -12,6 +12,22 @@ LONGEST_TEXT: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
+class Submission:
+    """A report as it came in, its form already checked. ``text`` is the original and goes no further than this."""
+
+    office: str
+    service: str
+    channel: Channel
+    kind: Kind | None
+    lang: str | None
+    accept_language: str | None
+    rating: int | None
+    drivers: tuple[Driver, ...]
+    text: str
+    joins_incident: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """One accepted report. ``text`` is masked and may be empty; ``submitted_at`` is UTC."""
 

@@ -44,7 +44,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """``moments`` oldest first; ``affected`` None when unknown or below k; ``incident`` None while none may be shown."""
+    """``moments`` oldest first; ``affected`` None when unknown or below k; ``incident`` None while none is shown."""
 
     state: ReceiptState
     moments: tuple[tuple[datetime, Moment], ...]

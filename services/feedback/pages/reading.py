@@ -60,7 +60,7 @@ def errors_of(entered: Entered, texts: Texts) -> dict[str, str]:
         errors["rating"] = texts.error_rating
     if len(entered.text) > LONGEST_TEXT:
         errors["text"] = texts.error_text
-    if any(driver not in Driver for driver in entered.drivers):
+    if not set(entered.drivers).issubset(Driver):
         errors["drivers"] = texts.error_drivers
     return errors
 
@@ -79,4 +79,3 @@ def submission_of(entered: Entered, texts: Texts, accept_language: str | None) -
         text=entered.text,
         joins_incident=None,
     )
-

@@ -1,4 +1,4 @@
-"""Static files, read and compressed once at start; their address changes with their content, so caches may keep them."""
+"""Static files, read and packed once at start; their address changes with their content, so caches may keep them."""
 
 import gzip
 import hashlib

@@ -19,8 +19,10 @@ from shared.auth import Principal, Role, hot
 from shared.catalogue import CatalogueFile
 from shared.events import HeatReportedV1
 from shared.tracing import current_traceparent
-from shared.web import CleanText, FieldError, Problem, check_json, field_errors, malformed_json, read_json, require_json
+from shared.web import CleanText, FieldError, Problem, read_json, require_json
 from shared.web.hot import HotRoute
+from shared.web.problems import field_errors
+from shared.web.reading import check_json, malformed_json
 
 MAX_ERRORS = 1000
 ERROR_BODY_BYTES = 2 * 1024 * 1024

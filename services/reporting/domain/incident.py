@@ -24,7 +24,7 @@ class Measure(StrEnum):
 
 BUCKETS: dict[Measure, tuple[float, ...]] = {
     Measure.ACKNOWLEDGE: (
-        0.25 * HOUR, HOUR, 2 * HOUR, 4 * HOUR, 8 * HOUR, DAY, 2 * DAY, 3 * DAY, 5 * DAY, 7 * DAY, 14 * DAY, 30 * DAY, inf,
+        HOUR / 4, HOUR, 2 * HOUR, 4 * HOUR, 8 * HOUR, DAY, 2 * DAY, 3 * DAY, 5 * DAY, 7 * DAY, 14 * DAY, 30 * DAY, inf,
     ),
     Measure.FIX: (
         HOUR, 4 * HOUR, 8 * HOUR, DAY, 2 * DAY, 3 * DAY, 5 * DAY, 7 * DAY, 14 * DAY, 30 * DAY, 60 * DAY, 90 * DAY, inf,
