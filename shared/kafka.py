@@ -83,10 +83,12 @@ async def discard_producer(producer: AIOKafkaProducer) -> None:
     """Drops a producer and all it still holds: ``stop()`` would wait for brokers that are down (aiokafka 659)."""
     sender = getattr(producer, "_sender", None)
     closing = asyncio.ensure_future(sender.close()) if sender is not None else None
+    if closing is not None:
+        await asyncio.wait([closing], timeout=1)  # nothing new is sent; what is on its way may still be answered
     with contextlib.suppress(Exception):
         await asyncio.wait_for(producer.client.close(), 5)
-    if closing is not None:
-        await asyncio.wait([closing], timeout=5)
+    if closing is not None and not closing.done():
+        await asyncio.wait([closing], timeout=1)
         closing.cancel()
     producer._closed = True
 

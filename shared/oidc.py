@@ -17,9 +17,15 @@ from typing import Any
 
 import httpx
 from joserfc import jwt
-from joserfc.errors import ExpiredTokenError, InvalidClaimError, JoseError, MissingClaimError
+from joserfc.errors import (
+    ExpiredTokenError,
+    InvalidClaimError,
+    JoseError,
+    MissingClaimError,
+    UnsupportedAlgorithmError,
+)
 from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
-from joserfc.jws import JWSRegistry
+from joserfc.jws import JWSAlgModel, JWSRegistry
 
 from shared.web.access import Principal, Role, unauthorized
 from shared.web.problems import Problem
@@ -40,6 +46,20 @@ REMEMBERED_TOKENS = 1024
 REMEMBERED_SECONDS = 30.0
 
 PublicKey = RSAKey | ECKey | OKPKey
+
+
+class Signatures(JWSRegistry):
+    """The accepted signature algorithms and no others. Header fields nobody knows are ignored unless they are critical
+    (RFC 7515, section 4); joserfc would warn at every EdDSA token, whose other name is not yet what issuers send."""
+
+    def __init__(self) -> None:
+        super().__init__(algorithms=list(ALGORITHMS), strict_check_header=False)
+
+    def get_alg(self, name: str) -> JWSAlgModel:
+        """Raises ``UnsupportedAlgorithmError`` for an algorithm that is not on the list."""
+        if name not in ALGORITHMS:
+            raise UnsupportedAlgorithmError(f"Algorithm of '{name}' is not allowed")
+        return self.algorithms[name]
 
 
 class TokenVerifier:
@@ -67,7 +87,7 @@ class TokenVerifier:
         self._fetching = asyncio.Lock()
         self._refreshing: asyncio.Task[None] | None = None
         self._remembered: OrderedDict[bytes, tuple[float, float, Principal]] = OrderedDict()
-        self._registry = JWSRegistry(algorithms=list(ALGORITHMS))
+        self._registry = Signatures()
         self._claims = jwt.JWTClaimsRegistry(
             now=lambda: int(clock()),
             leeway=LEEWAY_SECONDS,
@@ -87,7 +107,7 @@ class TokenVerifier:
             return remembered
         key = await self._key(_key_id(token))
         try:
-            claims = jwt.decode(token, key, algorithms=list(ALGORITHMS), registry=self._registry).claims
+            claims = jwt.decode(token, key, registry=self._registry).claims
             self._claims.validate(claims)
         except ExpiredTokenError:
             raise unauthorized("The token has expired") from None

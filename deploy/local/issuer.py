@@ -28,6 +28,7 @@ from shared import logs
 from shared.auth import ANYONE, Role, hot
 from shared.health import Health
 from shared.metrics import HttpMetrics, new_registry
+from shared.oidc import Signatures
 from shared.server import EX_CONFIG, serve
 from shared.web import Problem, create_app, read_json
 from shared.web.problems import invalid_fields
@@ -125,7 +126,7 @@ class Issuer:
         _put(claims, self._settings.roles_claim, [str(role) for role in wanted.role])
         _put(claims, self._settings.offices_claim, list(wanted.offices))
         key = self._keys[wanted.algorithm]
-        return jwt.encode({"alg": wanted.algorithm, "kid": key.kid}, claims, key, algorithms=[wanted.algorithm])
+        return jwt.encode({"alg": wanted.algorithm, "kid": key.kid}, claims, key, registry=Signatures())
 
 
 def _put(claims: dict[str, Any], path: str, value: object) -> None:

@@ -179,7 +179,7 @@ def provision(admin_dsn: str, services: Iterable[str]) -> dict[str, ServiceDatab
             hmac.new(key, f"{service}_{role}".encode(), hashlib.sha256).hexdigest() for role in ("owner", "app")
         )
         told = {"SERVICE": service, "OWNER_PASSWORD": owner, "APP_PASSWORD": app}
-        _psql(admin_dsn, [f"--file={SERVICE_SQL}"], told, f"The database of {service} cannot be set up")
+        psql(admin_dsn, [f"--file={SERVICE_SQL}"], told, f"The database of {service} cannot be set up")
         place = f"{urlsplit(admin_dsn).hostname}:{urlsplit(admin_dsn).port}/{service}"
         databases[service] = ServiceDatabase(
             app_dsn=f"postgresql://{service}_app:{app}@{place}",
@@ -191,12 +191,15 @@ def provision(admin_dsn: str, services: Iterable[str]) -> dict[str, ServiceDatab
 def is_empty(dsn: str, table: str) -> bool:
     """Whether a table holds no row. Raises StartFailed when it cannot be asked."""
     query = f"SELECT NOT EXISTS (SELECT FROM {table})"  # noqa: S608 - a name of ours, never input
-    answer = _psql(dsn, ["--tuples-only", "--no-align", f"--command={query}"], {}, f"Table {table} cannot be read")
+    answer = psql(dsn, ["--tuples-only", "--no-align", f"--command={query}"], {}, f"Table {table} cannot be read")
     return answer.strip() == "t"
 
 
-def _psql(dsn: str, arguments: list[str], told: dict[str, str], failure: str) -> str:
-    """Run psql; the password and what it is told travel by environment, where other users cannot see them."""
+def psql(dsn: str, arguments: list[str], told: dict[str, str], failure: str) -> str:
+    """Run psql and return its output; raises StartFailed beginning with ``failure``.
+
+    The password and what it is ``told`` travel by environment, where other users cannot see them.
+    """
     address = urlsplit(dsn)
     done = subprocess.run(
         [str(find_programs().folder / "psql"), "--no-psqlrc", "--no-password", *arguments],

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -27,7 +27,6 @@ from services.feedback.handlers import (
 from services.feedback.projection import PublicIncidents
 from services.feedback.texts import texts_accepted, texts_for
 from shared.auth import ANYONE, anyone, hot
-from shared.events.feedback import Rating
 from shared.events.vocabulary import Channel, Driver, Kind, Language
 from shared.web.hot import HotRoute
 from shared.web.problems import MEDIA_TYPE, Problem
@@ -46,11 +45,14 @@ class ReportBody(BaseModel):
     office: _Word = Field(examples=["JC-001"])
     service: _Word = "other"
     channel: Channel = Channel.WEB
-    kind: Kind | None = Field(default=None, description="default: complaint with a text, rating without one")
+    kind: Kind | None = Field(
+        default=None,
+        description="default: rating without a text; with one, praise beside a rating of 4 or 5, else complaint",
+    )
     lang: Annotated[str, StringConstraints(max_length=35)] | None = Field(
         default=None, description="BCP 47 tag; an unknown one is stored as other; default: Accept-Language"
     )
-    rating: Rating | None = None
+    rating: Annotated[int, Strict(), Field(ge=1, le=5)] | None = None
     drivers: Annotated[tuple[Driver, ...], Field(max_length=64)] = ()
     text: Annotated[str, StringConstraints(max_length=LONGEST_TEXT)] | None = None
     joins_incident: UUID | None = Field(default=None, description="incident_id of a known fault: me too")

@@ -21,7 +21,7 @@ from services.feedback.projection import PublicIncidents
 from services.feedback.store import NewReport
 from shared.catalogue import Catalogue, CatalogueFile
 from shared.events import IncidentChangedV1, SignalLinkedV1
-from shared.events.vocabulary import Kind, Language
+from shared.events.vocabulary import Language
 from shared.failpoints import reach
 from shared.groupcommit import GroupCommit
 from shared.postgres import DatabaseBusy, transaction
@@ -84,7 +84,7 @@ async def submit_report(desk: Desk, submission: Submission, idempotency_key: byt
     text = clean(submission.text)
     _check(desk.catalogue.current, submission, text, now.date())
     drivers = tuple(dict.fromkeys(submission.drivers))
-    kind = kind_of(submission.kind, has_text=bool(text))
+    kind = kind_of(submission.kind, submission.rating, has_text=bool(text))
     report = Report(
         report_id=uuids.uuid7(),
         office=submission.office,
@@ -96,8 +96,8 @@ async def submit_report(desk: Desk, submission: Submission, idempotency_key: byt
         drivers=drivers,
         text=mask(text),
         joins_incident=submission.joins_incident,
-        cause=judge_cause(drivers),
-        blames_person=judge_blame(drivers, is_praise=kind is Kind.PRAISE),
+        cause=judge_cause(drivers, kind),
+        blames_person=judge_blame(drivers, kind, submission.rating),
         submitted_at=now,
     )
     receipt = desk.keys.receipt_for(idempotency_key)

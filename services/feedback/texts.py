@@ -90,7 +90,7 @@ GERMAN: Final = Texts(
     driver_names={
         Driver.IT_ONLINE: "Online-Portal oder Technik",
         Driver.PAYMENT: "Zahlung",
-        Driver.DOCUMENTS_LOST: "Unterlagen verloren oder doppelt verlangt",
+        Driver.DOCUMENTS_LOST: "Unterlagen verloren",
         Driver.LETTER_DECISION: "Brief oder Bescheid",
         Driver.WAITING_REACHABILITY: "Wartezeit oder Erreichbarkeit",
         Driver.APPOINTMENT: "Termin",
@@ -176,7 +176,7 @@ ENGLISH: Final = Texts(
     driver_names={
         Driver.IT_ONLINE: "Online portal or technology",
         Driver.PAYMENT: "Payment",
-        Driver.DOCUMENTS_LOST: "Documents lost or asked for twice",
+        Driver.DOCUMENTS_LOST: "Documents lost",
         Driver.LETTER_DECISION: "Letter or decision",
         Driver.WAITING_REACHABILITY: "Waiting or reaching someone",
         Driver.APPOINTMENT: "Appointment",

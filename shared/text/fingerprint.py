@@ -1,6 +1,6 @@
-"""Masked fingerprints: what stays of a text or a stack trace when everything that differs from case to case is taken out.
+"""Masked fingerprints: what stays of a text or a stack trace without everything that differs from case to case.
 
-Pure and deterministic; the version of the rules is part of every fingerprint, so a change of rules never joins old groups.
+Pure and deterministic. The version of the rules is part of every fingerprint: changed rules never join old groups.
 """
 
 import hashlib
@@ -35,7 +35,9 @@ _PERSONAL_PARTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?i)([\\/](?:home|users)[\\/])[^\\/\s]{1,64}"), r"\1<user>"),
     (re.compile(r"(?<![\w-])\+?\d(?:[ /.-]?\d){6,}(?![\w-])"), "<number>"),
 )
-_UNINFORMATIVE = frozenset({"", "?", "<unknown>", "<anonymous>", "anonymous", "stripped_application_code", "<redacted>"})
+_UNINFORMATIVE = frozenset(
+    {"", "?", "<unknown>", "<anonymous>", "anonymous", "stripped_application_code", "<redacted>"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def mask_variable_parts(text: str) -> str:
 
 
 def scrub_personal_parts(text: str) -> str:
-    """A technical message without e-mail, IBAN, IP, URL secrets, account names in paths and numbers of seven digits on."""
+    """A technical message without e-mail, IBAN, IP, URL secrets, account names in paths and long numbers."""
     for pattern, literal in _PERSONAL_PARTS:
         text = pattern.sub(literal, text)
     return text

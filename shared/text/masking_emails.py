@@ -14,11 +14,17 @@ _BRACKETED_DOT: Final = rf"\s?[(\[{{<]\s?(?:{_SPOKEN_DOT}|\.)\s?[)\]}}>]\s?"
 _LOCAL: Final = r"[\w.!#$%&'*+/=?^`{|}~-]+"
 _DOT: Final = rf"(?:\.|{_BRACKETED_DOT}|\s{_SPOKEN_DOT}\s)"
 
-# Fails closed: whatever stands on both sides of an @ is taken, even when the domain is not well formed.
-_WRITTEN: Final = re.compile(r"[^\s@<>()\[\],;:\"]+\s?@\s?[^\s@<>()\[\],;:\"]*[^\s@<>()\[\],;:\".!?]")
-_BRACKETED: Final = re.compile(rf"{_LOCAL}{_BRACKETED_AT}[\w-]+(?:{_DOT}[\w-]+)*", re.IGNORECASE)
+# Fails closed: whatever stands on both sides of an @ is taken, even when the domain is not well formed. Every pattern
+# begins only where a word begins: otherwise a long word would be tried from each of its letters.
+_WORD: Final = r"[^\s@<>()\[\],;:\"]"
+_WRITTEN: Final = re.compile(
+    rf"(?<!{_WORD})(?:{_WORD}+\s?@\s?[\w-]+(?:\.[\w-]+)+|{_WORD}+@(?:{_WORD}*[^\s@<>()\[\],;:\".!?])?)"
+)
+_BRACKETED: Final = re.compile(
+    rf"(?<![\w.!#$%&'*+/=?^`{{|}}~-]){_LOCAL}{_BRACKETED_AT}[\w-]+(?:{_DOT}[\w-]+)*", re.IGNORECASE
+)
 _SPOKEN: Final = re.compile(
-    rf"\b\w[\w+-]*(?:(?:\s{_SPOKEN_DOT}\s|\.|\s(?:minus|unterstrich|underscore|dash)\s)[\w+-]+)*"
+    rf"(?<![\w.+-])\w[\w+-]*(?:(?:\s{_SPOKEN_DOT}\s|\.|\s(?:minus|unterstrich|underscore|dash)\s)[\w+-]+)*"
     rf"\s{_SPOKEN_AT}\s[\w-]+(?:\s{_SPOKEN_DOT}\s[\w-]+)+",
     re.IGNORECASE,
 )

@@ -60,7 +60,9 @@ def _phones(text: str) -> Iterator[tuple[int, int]]:
     for run in _RUN.finditer(text):
         digits = "".join(character for character in run[0] if character.isdigit())
         if len(digits) >= _FEWEST and _is_phone(text, run, digits):
-            yield run.span()
+            # a bracket that does not close inside the number belongs to the sentence
+            is_aside = run[0].startswith("(") and run[0].count("(") > run[0].count(")")
+            yield run.start() + is_aside, run.end()
 
 
 def _is_phone(text: str, run: re.Match[str], digits: str) -> bool:

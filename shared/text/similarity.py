@@ -45,7 +45,7 @@ _FUNCTION_WORDS = frozenset(
     без был была были быть вам вас ведь все всё где даже для его если есть еще ещё или как когда который меня мне может
     надо нас нет них них ничего один она они опять очень под после потом почему при раз сейчас так там тоже только уже
     хотя чего через что чтобы это этот
-    """.split()
+    """.split()  # noqa: SIM905 - a list of quoted words would fill pages
 )
 
 
@@ -120,7 +120,9 @@ class SimilarityIndex(Generic[Key]):
                 del self._frequency[feature]
                 del self._postings[feature]
 
-    def nearest(self, text: TextFeatures, limit: int = 3, also: "SimilarityIndex[Key] | None" = None) -> list[Neighbour[Key]]:
+    def nearest(
+        self, text: TextFeatures, limit: int = 3, also: "SimilarityIndex[Key] | None" = None
+    ) -> list[Neighbour[Key]]:
         """The ``limit`` most alike known texts, best first; ties by the order of addition.
 
         ``also`` is searched beside this one with this one's weights: texts of a transaction not committed yet.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from tests.e2e.product import Product
+from tests.e2e.product import Json, Product
 from tests.fixtures.databases import Database, execute, run_apart
 from tests.fixtures.processes import ServiceProcess
 
@@ -18,7 +18,7 @@ UNSIGNED = (
 )
 
 
-def _protected(document: dict[str, dict[str, dict[str, object]]]) -> list[tuple[str, str]]:
+def _protected(document: Json) -> list[tuple[str, str]]:
     return [
         (method.upper(), path.replace("{", "").replace("}", ""))
         for path, operations in document["paths"].items()

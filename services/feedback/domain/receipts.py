@@ -27,7 +27,6 @@ class ReceiptKeys:
 
     codes: bytes
     lookups: bytes
-    idempotency: bytes
     bodies: bytes
 
     @classmethod
@@ -37,19 +36,15 @@ class ReceiptKeys:
         def expand(label: str) -> bytes:
             return hmac.digest(secret.encode(), f"blitzableiter/feedback/{label}/v1".encode() + b"\x01", "sha256")
 
-        return cls(expand("receipt-codes"), expand("receipt-lookups"), expand("idempotency-keys"), expand("bodies"))
+        return cls(expand("receipt-codes"), expand("receipt-lookups"), expand("bodies"))
 
     def receipt_for(self, idempotency_key: bytes) -> bytes:
         """The 80 bits of the receipt that belongs to ``idempotency_key``."""
         return hmac.digest(self.codes, idempotency_key, "sha256")[:RECEIPT_BYTES]
 
     def lookup_hash(self, receipt: bytes) -> bytes:
-        """What the database knows of a receipt; 32 bytes."""
+        """What the database knows of a receipt, and so of its idempotency key; 32 bytes."""
         return hmac.digest(self.lookups, receipt, "sha256")
-
-    def idempotency_hash(self, idempotency_key: bytes) -> bytes:
-        """What the database knows of an idempotency key; 32 bytes."""
-        return hmac.digest(self.idempotency, idempotency_key, "sha256")
 
     def body_hash(self, body: bytes) -> bytes:
         """What the database knows of a body, to recognise its retry; 32 bytes."""

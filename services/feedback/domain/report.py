@@ -9,6 +9,7 @@ from shared.events.vocabulary import Cause, Channel, Driver, Kind, Language
 
 LONGEST_TEXT: Final = 10_000
 """Characters of a report's text, as sent."""
+LOWEST_GOOD_RATING: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +56,14 @@ class OutgoingEvent:
     payload: bytes
 
 
-def kind_of(kind: Kind | None, *, has_text: bool) -> Kind:
-    """The kind in force: what the sender says; else a text is a complaint and a rating alone a rating."""
+def kind_of(kind: Kind | None, rating: int | None, *, has_text: bool) -> Kind:
+    """The kind in force: what the sender says; else a rating alone is a rating, and a text is praise beside a good
+    rating (4 or 5) and a complaint otherwise."""
     if kind is not None:
         return kind
-    return Kind.COMPLAINT if has_text else Kind.RATING
+    if not has_text:
+        return Kind.RATING
+    return Kind.PRAISE if (rating or 0) >= LOWEST_GOOD_RATING else Kind.COMPLAINT
 
 
 def language_of(tag: str | None, accept_language: str | None = None) -> Language:

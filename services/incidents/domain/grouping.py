@@ -7,7 +7,7 @@ decisions made are recorded and never derived again.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from services.incidents.domain.model import GroupId, IncidentId, Placement, Signal, SignalKind
 
@@ -18,7 +18,7 @@ UNNAMED_SERVICE = "other"
 class Layer(Protocol):
     """One way to recognise a signal."""
 
-    name: str
+    name: ClassVar[str]
 
     def place(self, signal: Signal) -> Placement | None:
         """Where ``signal`` belongs when this layer is sure; None leaves it to the next one."""
@@ -39,7 +39,7 @@ class NamedIncident:
 
     known: Mapping[IncidentId, IncidentId]
     """Named id to the one in force (itself, or what it was merged into)."""
-    name: str = "named"
+    name: ClassVar[str] = "named"
 
     def place(self, signal: Signal) -> Placement | None:
         if signal.joins is None or signal.joins not in self.known:
@@ -52,7 +52,7 @@ class ExactFingerprint:
     """The same masked fingerprint as a group that is known."""
 
     incident_of: Mapping[GroupId, IncidentId]
-    name: str = "fingerprint"
+    name: ClassVar[str] = "fingerprint"
 
     def place(self, signal: Signal) -> Placement | None:
         if signal.group is None or signal.group.id not in self.incident_of:
@@ -76,7 +76,7 @@ class Alike:
 
 @dataclass(frozen=True, slots=True)
 class SimilarityPolicy:
-    """How alike is alike enough, from 0 to 1. The service a person picks is a hint: it lowers the bar, never shuts it."""
+    """How alike is alike enough, from 0 to 1. The service a person picks is a hint: it lowers the bar, no more."""
 
     anywhere: float = 0.55
     same_service: float = 0.38
@@ -91,7 +91,7 @@ class SimilarWords:
 
     nearest: Callable[[Signal], Sequence[Alike]]
     policy: SimilarityPolicy = SimilarityPolicy()
-    name: str = "similarity"
+    name: ClassVar[str] = "similarity"
 
     def place(self, signal: Signal) -> Placement | None:
         if signal.kind is not SignalKind.REPORT:
@@ -126,7 +126,7 @@ class RecentOfService:
 
     recent: Mapping[tuple[str, str | None], IncidentId]
     """By service and office: the incident last seen within the window, in a state that heat may be about."""
-    name: str = "service"
+    name: ClassVar[str] = "service"
 
     def place(self, signal: Signal) -> Placement | None:
         if signal.kind is not SignalKind.HEAT:

@@ -1,4 +1,4 @@
-"""The life of an incident: observed → candidate → confirmed → mitigating → fixed → closed, besides regressed and rejected.
+"""The life of an incident: observed → candidate → confirmed → mitigating → fixed → closed, and regressed, rejected.
 
 Pure: the same incident, command and instant always give the same outcome. Every change of a state goes through here
 and leaves a decision; what is not allowed is refused with the states from which it would be.
@@ -99,7 +99,7 @@ def decide(incident: Incident, command: Command, *, actor: str, reason: str | No
 
 
 def absorb(incident: Incident, signal: Signal, policy: Evidence, now: datetime) -> Outcome:
-    """Adds one piece of evidence: counts always, a candidate when it suffices, regressed when it comes after the fix."""
+    """Adds one piece of evidence: a candidate when it suffices, regressed when it comes after the fix."""
     counted = replace(
         incident,
         counts=_one_more(incident.counts, signal.kind),
@@ -133,7 +133,7 @@ def amend(
     severity: Severity | None = None,
     owner: str | None = None,
 ) -> Outcome:
-    """Changes what is not the state: ``kind`` is ``cause``, ``severity``, ``assign`` or ``comment`` (changes nothing)."""
+    """Changes what is not the state: ``kind`` is ``cause``, ``severity``, ``assign``, or ``comment`` (log only)."""
     changed = replace(incident, version=incident.version + 1)
     if kind == "cause" and cause is not None:
         changed = replace(changed, cause=cause)

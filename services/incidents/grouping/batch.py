@@ -7,6 +7,7 @@ import asyncpg
 
 from services.incidents.domain.grouping import (
     ExactFingerprint,
+    Layer,
     NamedIncident,
     RecentOfService,
     SimilarityPolicy,
@@ -37,7 +38,7 @@ class SignalBatch:
         self._named: dict[IncidentId, IncidentId] = {}
         self._recent: dict[tuple[str, str | None], IncidentId] = {}
         self._checked: set[IncidentId] = set()
-        self._layers = (
+        self._layers: tuple[Layer, ...] = (
             NamedIncident(self._named),
             RecentOfService(self._recent),
             ExactFingerprint(self._groups),
@@ -86,7 +87,7 @@ class SignalBatch:
         return place_by_first_sure(self._layers if signal.groupable else self._layers[:1], signal)
 
     def may_join(self, placement: Placement) -> bool:
-        """Likeness comes from memory, which may be behind: its incident must have been looked at in this transaction."""
+        """Likeness comes from memory, which may be behind: its incident must have been read in this transaction."""
         return placement.layer != SimilarWords.name or placement.incident in self._checked
 
     def join(self, signal: Signal, placement: Placement) -> None:

@@ -1,4 +1,4 @@
-"""Signals become incidents: known → linked in parallel, new → founded one after another, all in the caller's transaction."""
+"""Signals become incidents: known ones are linked in parallel, new ones founded one after another."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,7 @@
 """HTTP in for programs and staff: ``POST /v1/errors`` and ``POST /v1/heat``."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from services.incidents import wire
+from services.incidents.desk import Desk, desk_of
 from services.incidents.intake.errors import ErrorBody, NewError, error_from_body
-from services.incidents.intake.handlers import Intake, Offer
+from services.incidents.intake.handlers import Offer, Receipt
 from services.incidents.intake.sentry_event import believable
-from services.incidents.metrics import IntakeMetrics
 from shared.auth import Principal, Role, hot
-from shared.catalogue import CatalogueFile
+from shared.catalogue import Catalogue
 from shared.events import HeatReportedV1
 from shared.tracing import current_traceparent
 from shared.web import CleanText, FieldError, Problem, read_json, require_json
@@ -70,113 +70,111 @@ class HeatReceipt(BaseModel):
     counted: bool
 
 
-class IntakeApi:
-    """The two routes with what they need."""
+def hot_routes() -> list[HotRoute]:
+    """Both routes, described for OpenAPI by their models."""
+    one_or_many = Annotated[ErrorBody | list[ErrorBody], Field(description=f"one error, or up to {MAX_ERRORS}")]
+    return [
+        hot(
+            "/v1/errors",
+            report_errors,
+            methods=["POST"],
+            allows=[Role.INTEGRATION],
+            request=one_or_many,
+            response=ErrorReceipt,
+            status=202,
+            summary="Report technical errors",
+        ),
+        hot(
+            "/v1/heat",
+            report_heat,
+            methods=["POST"],
+            allows=[Role.FRONTLINE],
+            request=HeatBody,
+            response=HeatReceipt,
+            status=202,
+            summary="Say that people are upset about a service",
+        ),
+    ]
 
-    def __init__(
-        self, intake: Intake, catalogue: CatalogueFile, metrics: IntakeMetrics, clock: Callable[[], datetime]
-    ) -> None:
-        self._intake = intake
-        self._catalogue = catalogue
-        self._metrics = metrics
-        self._clock = clock
 
-    def routes(self) -> list[HotRoute]:
-        """Both as hot routes, described for OpenAPI by their models."""
-        one_or_many = Annotated[ErrorBody | list[ErrorBody], Field(description=f"one error, or up to {MAX_ERRORS}")]
-        return [
-            hot(
-                "/v1/errors",
-                self.report_errors,
-                methods=["POST"],
-                allows=[Role.INTEGRATION],
-                request=one_or_many,
-                response=ErrorReceipt,
-                status=202,
-                summary="Report technical errors",
-            ),
-            hot(
-                "/v1/heat",
-                self.report_heat,
-                methods=["POST"],
-                allows=[Role.FRONTLINE],
-                request=HeatBody,
-                response=HeatReceipt,
-                status=202,
-                summary="Say that people are upset about a service",
-            ),
-        ]
+async def report_errors(request: Request) -> Response:
+    """Takes one error or an array; refuses single ones with their index, and all together as a problem."""
+    desk = desk_of(request)
+    require_json(request)
+    desk.intake.refuse_when_overloaded()
+    principal: Principal = request.scope["principal"]
+    offered = _read_document(await request.body())
+    single = isinstance(offered, dict)
+    taken: list[NewError] = []
+    refused: list[RefusedError] = []
+    now = desk.clock()
+    for index, item in enumerate([offered] if single else offered):
+        error = _read_error(item, desk.catalogue.current, principal, now)
+        if isinstance(error, NewError):
+            taken.append(error)
+        else:
+            refused.append(RefusedError(index=index, field=error.field, reason=error.message, allowed=error.allowed))
+    desk.intake_metrics.count("http", "refused", len(refused))
+    if refused and not taken:
+        raise Problem(422, "Some fields are not valid", errors=_all_refused(refused, single=single))
+    receipt = await submit_errors(desk, "http", taken)
+    answer = ErrorReceipt(accepted=receipt.accepted, duplicate=receipt.duplicate, refused=refused)
+    return JSONResponse(answer.model_dump(), 202)
 
-    async def report_errors(self, request: Request) -> Response:
-        """Takes one error or an array; refuses single ones with their index, and all together as a problem."""
-        require_json(request)
-        self._intake.refuse_when_overloaded()
-        principal: Principal = request.scope["principal"]
-        offered = _read_document(await request.body())
-        single = isinstance(offered, dict)
-        items: list[Any] = [offered] if single else offered
-        taken: list[NewError] = []
-        refused: list[RefusedError] = []
-        now = self._clock()
-        for index, item in enumerate(items):
-            error = self._read_error(item, principal, now)
-            if isinstance(error, NewError):
-                taken.append(error)
-            else:
-                refused.append(RefusedError(index=index, field=error.field, reason=error.message, allowed=error.allowed))
-        self._metrics.count("http", "refused", len(refused))
-        if refused and not taken:
-            raise Problem(422, "Some fields are not valid", errors=_all_refused(refused, single=single))
-        receipt = await self._intake.submit(Offer(tuple(error.event for error in taken), current_traceparent()))
-        self._metrics.count("http", "accepted", receipt.accepted)
-        self._metrics.count("http", "duplicate", receipt.duplicate)
-        for error in taken:
-            if error.clock_corrected:
-                self._metrics.correct_clock()
-        answer = ErrorReceipt(accepted=receipt.accepted, duplicate=receipt.duplicate, refused=refused)
-        return JSONResponse(answer.model_dump(), 202)
 
-    async def report_heat(self, request: Request) -> Response:
-        """Takes one press; a repeated one within ten minutes is answered alike and not counted."""
-        require_json(request)
-        self._intake.refuse_when_overloaded()
-        principal: Principal = request.scope["principal"]
-        body = read_json(HeatBody, await request.body())
-        catalogue = self._catalogue.current
-        if body.service not in catalogue.services:
-            raise _unknown("service", catalogue.services)
-        if body.office not in catalogue.offices:
-            raise _unknown("office", catalogue.offices)
-        principal.require_office(body.office)
-        now = self._clock()
-        at = believable(body.at, now) or now
-        event = HeatReportedV1(
-            heat_id=wire.heat_id(body.office, body.service, at),
-            office=body.office,
-            service=body.service,
-            heat_topic=body.topic,
-            incident_id=body.incident_id,
-            at=at,
-        )
-        receipt = await self._intake.submit(Offer((event,), current_traceparent()))
-        self._metrics.count("heat", "accepted", receipt.accepted)
-        self._metrics.count("heat", "duplicate", receipt.duplicate)
-        answer = HeatReceipt(heat_id=event.heat_id, counted=receipt.accepted == 1)
-        return JSONResponse(answer.model_dump(mode="json"), 202)
+async def submit_errors(desk: Desk, source: str, errors: Sequence[NewError]) -> Receipt:
+    """Makes the errors of one request durable and counts what became of them."""
+    receipt = await desk.intake.submit(Offer(tuple(error.event for error in errors), current_traceparent()))
+    desk.intake_metrics.count(source, "accepted", receipt.accepted)
+    desk.intake_metrics.count(source, "duplicate", receipt.duplicate)
+    for error in errors:
+        if error.clock_corrected:
+            desk.intake_metrics.correct_clock()
+    return receipt
 
-    def _read_error(self, item: object, principal: Principal, now: datetime) -> NewError | FieldError:
-        catalogue = self._catalogue.current
-        try:
-            body = ErrorBody.model_validate(item)
-        except ValidationError as error:
-            return field_errors(error.errors(include_url=False, include_input=False))[0]
-        if body.service not in catalogue.services:
-            return FieldError("service", "Unknown service", ", ".join(catalogue.services))
-        if body.office is not None and not (body.office in catalogue.offices and principal.may_see(body.office)):
-            return FieldError("office", "Unknown office", "an office of the catalogue that the token is for")
-        if not (body.message.strip() or body.type or body.frames):
-            return FieldError("message", "Nothing to recognise the error by", "a message, a type or frames")
-        return error_from_body(body, now)
+
+async def report_heat(request: Request) -> Response:
+    """Takes one press; a repeated one within ten minutes is answered alike and not counted."""
+    desk = desk_of(request)
+    require_json(request)
+    desk.intake.refuse_when_overloaded()
+    principal: Principal = request.scope["principal"]
+    body = read_json(HeatBody, await request.body())
+    catalogue = desk.catalogue.current
+    if body.service not in catalogue.services:
+        raise _unknown("service", catalogue.services)
+    if body.office not in catalogue.offices:
+        raise _unknown("office", catalogue.offices)
+    principal.require_office(body.office)
+    now = desk.clock()
+    at = believable(body.at, now) or now
+    event = HeatReportedV1(
+        heat_id=wire.heat_id(body.office, body.service, at),
+        office=body.office,
+        service=body.service,
+        heat_topic=body.topic,
+        incident_id=body.incident_id,
+        at=at,
+    )
+    receipt = await desk.intake.submit(Offer((event,), current_traceparent()))
+    desk.intake_metrics.count("heat", "accepted", receipt.accepted)
+    desk.intake_metrics.count("heat", "duplicate", receipt.duplicate)
+    answer = HeatReceipt(heat_id=event.heat_id, counted=receipt.accepted == 1)
+    return JSONResponse(answer.model_dump(mode="json"), 202)
+
+
+def _read_error(item: object, catalogue: Catalogue, principal: Principal, now: datetime) -> NewError | FieldError:
+    try:
+        body = ErrorBody.model_validate(item)
+    except ValidationError as error:
+        return field_errors(error.errors(include_url=False, include_input=False))[0]
+    if body.service not in catalogue.services:
+        return FieldError("service", "Unknown service", ", ".join(catalogue.services))
+    if body.office is not None and not (body.office in catalogue.offices and principal.may_see(body.office)):
+        return FieldError("office", "Unknown office", "an office of the catalogue that the token is for")
+    if not (body.message.strip() or body.type or body.frames):
+        return FieldError("message", "Nothing to recognise the error by", "a message, a type or frames")
+    return error_from_body(body, now)
 
 
 def _read_document(body: bytes) -> Any:

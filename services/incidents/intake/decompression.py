@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Callable, Iterator
 
-import brotli
+import brotli  # type: ignore[import-untyped]
 import zstandard
 
 MAX_OUTPUT_BYTES = 5 * 1024 * 1024
@@ -94,7 +94,7 @@ def _zstd_pieces(body: bytes) -> Iterator[bytes]:
 
 
 def _require_whole_zstd_frame(body: bytes) -> None:
-    """The reader takes a torn stream for a short one: walk the block headers (RFC 8878, section 3.1.1.2) to the last."""
+    """The reader takes a torn stream for a short one: walks the block headers (RFC 8878, 3.1.1.2) to the last."""
     has_checksum = zstandard.get_frame_parameters(body).has_checksum
     position = zstandard.frame_header_size(body)
     last = False

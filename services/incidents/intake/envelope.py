@@ -1,4 +1,7 @@
-"""Sentry envelopes: a header line, then items of a header line and a payload (develop.sentry.dev/sdk/envelopes). Pure."""
+"""Sentry envelopes: a header line, then items of a header line and a payload. Pure.
+
+Source: develop.sentry.dev/sdk/data-model/envelopes.
+"""
 
 import json
 from collections.abc import Mapping

@@ -1,6 +1,9 @@
-"""Accepting: what the edge takes is in the outbox, committed, before it is answered; a repeated event changes nothing."""
+"""Accepting: what the edge takes is committed to the outbox before it is answered; a repeated event changes nothing."""
 
-from collections.abc import Sequence
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -11,10 +14,14 @@ from services.incidents.store import queries
 from shared.events import ErrorReportedV1, EventId, HeatReportedV1
 from shared.groupcommit import GroupCommit
 from shared.outbox import Announcement, announce
+from shared.postgres import DatabaseBusy, transaction
 
 ACCEPTED_FOR = timedelta(days=7)
 """How long a repeated event is recognised at the edge; afterwards its signal's id still is."""
 FORGET_ROWS = 10_000
+FORGET_SECONDS = 60.0
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +47,7 @@ async def accept_offers(connection: asyncpg.Connection, offers: Sequence[Offer])
     """Writes the new events of several requests into the outbox, in the caller's transaction, two statements."""
     now = datetime.now(UTC)
     ids = {_id(event) for offer in offers for event in offer.events}
-    new = {EventId(row["id"]) async for row in queries.accept_events(connection, ids=list(ids), now=now)} if ids else set()
+    new = {EventId(row["id"]) async for row in queries.accept_events(connection, ids=list(ids), now=now)}
     announcements: list[Announcement] = []
     receipts: list[Receipt | Exception] = []
     for offer in offers:
@@ -56,9 +63,18 @@ async def accept_offers(connection: asyncpg.Connection, offers: Sequence[Offer])
     return receipts
 
 
-async def forget_accepted(pool: asyncpg.Pool, now: datetime) -> None:
-    """Deletes a bounded number of ids that are old enough."""
-    await queries.forget_accepted_events(pool, before=now - ACCEPTED_FOR, max_rows=FORGET_ROWS)
+async def keep_forgetting(pool: asyncpg.Pool, clock: Callable[[], datetime], stop: asyncio.Event) -> None:
+    """Every minute deletes a bounded number of ids that are old enough, until ``stop``."""
+    while not stop.is_set():
+        try:
+            async with transaction(pool) as connection:
+                await queries.forget_accepted_events(
+                    connection, before=clock() - ACCEPTED_FOR, max_rows=FORGET_ROWS
+                )
+        except DatabaseBusy:
+            _log.warning("old event ids wait for the database")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), FORGET_SECONDS)
 
 
 def _id(event: ErrorReportedV1 | HeatReportedV1) -> EventId:

@@ -13,14 +13,12 @@ from services.incidents.domain.lifecycle import Command, Outcome, amend, decide
 from services.incidents.domain.model import Incident, Severity
 from services.incidents.store import Row, StoredIncident, insert_decisions, update_incidents
 from services.incidents.triage.store import get_incident, list_decisions_after_version
+from shared.auth import Principal
 from shared.outbox import Announcement, announce
 from shared.tracing import current_traceparent
+from shared.web import Problem
 
 Change = Callable[[Incident], Outcome]
-
-
-class UnknownIncident(Exception):
-    """There is no such incident for whoever asks."""
 
 
 class IncidentMoved(Exception):
@@ -43,11 +41,16 @@ class Seer:
         return self.offices is None or not self.offices.isdisjoint(incident.offices)
 
 
+def seer_of(principal: Principal) -> Seer:
+    """Who acts, as far as decisions need it."""
+    return Seer(principal.subject, principal.offices)
+
+
 async def read_incident(connection: asyncpg.Connection, incident_id: UUID, seer: Seer) -> StoredIncident:
-    """One incident. Raises ``UnknownIncident``, also for one of foreign offices."""
+    """One incident. Raises the problem 404, also for one of foreign offices."""
     stored = await get_incident(connection, incident_id)
     if stored is None or not seer.sees(stored.incident):
-        raise UnknownIncident
+        raise Problem(404, "Not found")
     return stored
 
 
@@ -62,12 +65,12 @@ async def change_incident(
 ) -> StoredIncident:
     """Applies ``change`` and announces it, in the caller's transaction.
 
-    Raises ``UnknownIncident``, ``IncidentMoved`` when somebody decided after ``seen_version``, and what ``change``
+    Raises the problem 404, ``IncidentMoved`` when somebody decided after ``seen_version``, and what ``change``
     raises.
     """
     stored = await get_incident(connection, incident_id, lock=True)
     if stored is None or not seer.sees(stored.incident):
-        raise UnknownIncident
+        raise Problem(404, "Not found")
     before = stored.incident
     if seen_version is not None and seen_version != before.version:
         decisions = await list_decisions_after_version(connection, before.id, seen_version)

@@ -52,7 +52,7 @@ def show(result: Result) -> None:
     print(f"{verdict}; {'the rebuilt ones are live' if result.swapped else 'nothing was swapped'}.")
 
 
-def _explain(error: BaseException) -> tuple[int, str]:
+def _explain(error: BaseException) -> tuple[int, str]:  # noqa: PLR0911 - one line a kind of failure
     """Exit code and sentence; raises what nobody expected."""
     match error:
         case ValidationError() | CatalogueRefused():

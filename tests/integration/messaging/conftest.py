@@ -101,6 +101,10 @@ class Plumbing:
         """What this test has published."""
         return await read_topic(self.servers, topic, since=self.begun_at)
 
+    async def ends(self) -> dict[TopicPartition, int]:
+        """The next offset of every partition of every topic."""
+        return await ends_of(self.servers)
+
     async def effects(self) -> list[tuple[UUID, str, int]]:
         """All effects in the order in which they were made."""
         rows = await self.pool.fetch("select event_id, key, number from effect order by id")

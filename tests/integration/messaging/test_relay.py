@@ -127,10 +127,11 @@ async def test_a_broken_producer_is_replaced_and_the_rows_stay(
     """After a fatal sequence error (aiokafka 1017) a new producer sends the same rows again."""
     send = AIOKafkaProducer.send_batch
     failures = iter([True, False, True])
-    producers = set()
+    producers: list[AIOKafkaProducer] = []
 
     async def fail_at_times(self: AIOKafkaProducer, *arguments: object, **options: object) -> object:
-        producers.add(id(self))
+        if self not in producers:
+            producers.append(self)
         delivery = await send(self, *arguments, **options)
         if next(failures, False):
             broken = asyncio.get_running_loop().create_future()

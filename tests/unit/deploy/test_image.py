@@ -1,8 +1,10 @@
 """The image's steps, run in a clean directory and an empty environment, as there may be no engine to build it."""
 
 import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,14 +40,17 @@ def test_the_install_steps_give_an_environment_in_which_everything_imports(tmp_p
     """The RUN and COPY steps of the Dockerfile, moved below a temporary root; nothing of this checkout is in reach."""
     app = tmp_path / "app"
     app.mkdir()
-    clean = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "python").symlink_to(Path(sys.executable).resolve())
+    clean = {"PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(tmp_path)}
     clean |= {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "REQUESTS_"))}
     clean |= {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
     for keyword, rest in instructions():
         if keyword == "COPY" and "--from" not in rest:
             copy_step(rest.split(), app, tmp_path)
         if keyword == "RUN" and not rest.startswith("useradd"):
-            moved = rest.replace("/opt/venv", f"{tmp_path}/opt/venv").replace("/tmp/", f"{tmp_path}/tmp/")
+            moved = re.sub(r"(?<=\s)/(?=(opt|tmp)/)|^/(?=opt/)", f"{tmp_path}/", rest)
             done = subprocess.run(
                 ["/bin/sh", "-ec", moved], cwd=app, env=clean, capture_output=True, text=True, check=False
             )

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from shared.oidc import TokenVerifier
+from shared.oidc import Signatures, TokenVerifier
 
 ISSUER = "https://id.example"
 AUDIENCE = "blitzableiter"
@@ -83,7 +83,7 @@ def claims(**changes: Any) -> dict[str, Any]:
 def sign(key: SigningKey, payload: dict[str, Any], algorithm: str = "RS256", **header: Any) -> str:
     fields = {"alg": algorithm, "kid": key.kid, **header}
     fields = {name: value for name, value in fields.items() if value is not None}
-    return jwt.encode(fields, payload, key, algorithms=[algorithm])
+    return jwt.encode(fields, payload, key, algorithms=[algorithm], registry=None if algorithm == "RS512" else Signatures())
 
 
 def raw(header: dict[str, Any], payload: dict[str, Any], signature: bytes = b"") -> str:

@@ -1,0 +1,35 @@
+"""What the routes of incidents work with; made once the database is open."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, cast
+
+import asyncpg
+from fastapi import Depends
+from starlette.requests import Request
+
+from services.incidents.intake.handlers import Intake
+from services.incidents.metrics import IntakeMetrics
+from shared.catalogue import CatalogueFile
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """One per application, in ``app.state.desk``."""
+
+    pool: asyncpg.Pool
+    catalogue: CatalogueFile
+    intake: Intake
+    intake_metrics: IntakeMetrics
+    clock: Clock
+
+
+def desk_of(request: Request) -> Desk:
+    """The desk of the application that serves ``request``."""
+    return cast(Desk, request.app.state.desk)
+
+
+UsesDesk = Annotated[Desk, Depends(desk_of)]
