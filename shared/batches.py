@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import asyncpg
@@ -22,10 +22,10 @@ from faststream.kafka.schemas import Topic
 from shared.deadletter import Ceiling
 from shared.events import Event
 from shared.inbox import FORGET_ROWS, forget_events
-from shared.kafka import watching_consumer
+from shared.kafka import log_bounds, watching_consumer
 from shared.metrics import ConsumerMetrics
 from shared.postgres import DatabaseBusy
-from shared.processing import AfterCommit, Handler, Received
+from shared.processing import AfterCommit, Handler, Processing, Received
 from shared.subscription import COMMIT_SECONDS, Subscription, raw_parser
 
 __all__ = ["AfterCommit", "Consumption", "Handler", "Received"]
@@ -79,9 +79,8 @@ class Consumption:
         self, router: KafkaRouter, event_type: type[E], handler: Handler[E], *, ceiling: Ceiling | None = None
     ) -> None:
         """Adds a batch subscriber of the event's topic; the handler runs inside the transaction of its batch."""
-        subscription = Subscription(
-            *(self._pool, self._bootstrap_servers, event_type, handler, self._metrics), ceiling or Ceiling()
-        )
+        processing = Processing(self._pool, event_type, handler, ceiling or Ceiling())
+        subscription = Subscription(self._pool, self._bootstrap_servers, processing, self._metrics)
         subscriber = router.subscriber(
             Topic(event_type.topic, declare=False),
             batch=True,
@@ -185,8 +184,7 @@ class Consumption:
                 async with watching_consumer(self._bootstrap_servers) as consumer:
                     while not stop.is_set():
                         mine = [partition for one in self._subscriptions for partition in one.assignment]
-                        ends = await asyncio.wait_for(consumer.end_offsets(mine), 10) if mine else {}
-                        self._measure(ends)
+                        self._measure(await asyncio.wait_for(log_bounds(consumer, mine), 20))
                         self._bark()
                         await _wait(stop, WATCH_SECONDS)
             except Exception as error:
@@ -194,17 +192,18 @@ class Consumption:
                 self._still_since.clear()
                 await _wait(stop, WATCH_SECONDS)
 
-    def _measure(self, ends: dict[TopicPartition, int]) -> None:
+    def _measure(self, bounds: Mapping[TopicPartition, tuple[int, int]]) -> None:
         now = time.monotonic()
         self._lag.clear()
         for subscription in self._subscriptions:
             marks = subscription.watermarks
             for partition in subscription.assignment:
                 mark = marks.get(partition.partition)
-                if mark is None or partition not in ends:
+                if mark is None or partition not in bounds:
                     self._still_since.pop(partition, None)
                     continue
-                self._lag[partition] = max(0, ends[partition] - mark)
+                first, end = bounds[partition]
+                self._lag[partition] = max(0, end - max(first, mark))  # what retention took cannot be read
                 excused = subscription.busy_reason or subscription.stopped_reason or subscription.working_since
                 if excused or not self._lag[partition] or self._still_since.get(partition, (-1, 0))[0] != mark:
                     self._still_since[partition] = (mark, now)

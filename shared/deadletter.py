@@ -71,7 +71,14 @@ def dead_letter_rows(letters: Sequence[DeadLetter]) -> OutboxRows:
         if payload is not None and len(payload) + len(encode_headers(headers)) > MAX_RECORD_BYTES:
             headers.append((f"{OWN_HEADERS}payload_cut_from_bytes", str(len(payload)).encode()))
             payload = payload[: MAX_RECORD_BYTES // 2]
-        append_row(rows, _id_of(record.headers), f"{record.topic}{SUFFIX}", key, headers, payload)
+        append_row(
+            rows,
+            event_id=_id_of(record.headers),
+            topic=f"{record.topic}{SUFFIX}",
+            key=key,
+            headers=headers,
+            payload=payload,
+        )
     return rows
 
 

@@ -14,6 +14,8 @@ from uuid import UUID
 
 import asyncpg
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+from pydantic import ValidationError
 
 from shared.kafka import cluster_id, log_bounds, watching_consumer
 from shared.migrate import EX_CONFIG, settings_of
@@ -56,6 +58,8 @@ async def move_watermarks(
 
     First statement of the transaction: its row locks make a second instance wait for the outcome.
     """
+    if not moves:
+        return
     ordered = sorted(moves)
     rows = _queries.move_watermarks(
         connection,
@@ -111,8 +115,15 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) != 3 or arguments[0] != "accept-new-topic":
         print("Usage: python -m shared.inbox accept-new-topic services.<name> <topic>", file=sys.stderr)
         return EX_CONFIG
-    settings = settings_of(arguments[1])
-    reset = asyncio.run(accept_new_topic(settings.database_url, settings.kafka_bootstrap_servers, arguments[2]))
+    try:
+        settings = settings_of(arguments[1])
+        reset = asyncio.run(accept_new_topic(settings.database_url, settings.kafka_bootstrap_servers, arguments[2]))
+    except (ValidationError, LookupError, ImportError) as error:
+        print(f"The settings of {arguments[1]} are incomplete or wrong: {error}", file=sys.stderr)
+        return EX_CONFIG
+    except (KafkaError, OSError, asyncpg.PostgresError) as error:
+        print(f"Nothing was changed: {error}", file=sys.stderr)
+        return 1
     if not reset:
         print(f"{arguments[2]}: no watermark lies beyond the end of the topic; nothing was changed")
     for partition, offset in sorted(reset.items()):

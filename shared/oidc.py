@@ -25,7 +25,7 @@ from joserfc.errors import (
     UnsupportedAlgorithmError,
 )
 from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
-from joserfc.jws import JWSAlgModel, JWSRegistry
+from joserfc.jws import JWSRegistry
 
 from shared.web.access import Principal, Role, unauthorized
 from shared.web.problems import Problem
@@ -55,7 +55,7 @@ class Signatures(JWSRegistry):
     def __init__(self) -> None:
         super().__init__(algorithms=list(ALGORITHMS), strict_check_header=False)
 
-    def get_alg(self, name: str) -> JWSAlgModel:
+    def get_alg(self, name: str) -> Any:
         """Raises ``UnsupportedAlgorithmError`` for an algorithm that is not on the list."""
         if name not in ALGORITHMS:
             raise UnsupportedAlgorithmError(f"Algorithm of '{name}' is not allowed")

@@ -67,12 +67,19 @@ def outbox_rows(announcements: Sequence[Announcement], source: str, now: datetim
             subject=key,
             traceparent=announcement.traceparent or current_traceparent() or None,
         )
-        append_row(rows, envelope.id, event.topic, key, envelope.to_headers(), event.model_dump_json().encode())
+        append_row(
+            rows,
+            event_id=envelope.id,
+            topic=event.topic,
+            key=key,
+            headers=envelope.to_headers(),
+            payload=event.model_dump_json().encode(),
+        )
     return rows
 
 
 def append_row(
-    rows: OutboxRows, event_id: UUID, topic: str, key: str | None, headers: Headers, payload: bytes | None
+    rows: OutboxRows, *, event_id: UUID, topic: str, key: str | None, headers: Headers, payload: bytes | None
 ) -> None:
     """Adds one record as it shall be published. Raises ``ValueError`` when the broker would refuse its size."""
     encoded = encode_headers(headers)

@@ -66,14 +66,16 @@ def is_busy(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _BUSY_OS_ERRNOS
 
 
-async def connect(dsn: str, *, application_name: str, **options: Any) -> asyncpg.Connection:
-    """One connection with the timeouts and keepalives of the pools. Raises what asyncpg raises."""
+async def connect(dsn: str, *, application_name: str, settings: Mapping[str, str] | None = None) -> asyncpg.Connection:
+    """One connection with the timeouts and keepalives of the pools. Raises what asyncpg raises.
+
+    ``settings``: further settings of the server's session.
+    """
     connection: asyncpg.Connection = await asyncpg.connect(
         dsn,
         timeout=CONNECT_TIMEOUT_SECONDS,
         command_timeout=COMMAND_TIMEOUT_SECONDS,
-        server_settings={**SERVER_SETTINGS, "application_name": application_name},
-        **options,
+        server_settings={**SERVER_SETTINGS, "application_name": application_name, **(settings or {})},
     )
     _keep_alive(connection)
     await _set_codecs(connection)
@@ -118,7 +120,7 @@ async def transaction(pool: asyncpg.Pool, *, acquire_seconds: float = 2.0) -> As
 def load_queries(path: Path) -> Any:
     """The named queries of one ``queries.sql`` as functions of a connection and named arguments.
 
-    ``name^`` awaits one row, ``name$`` one value, ``name!`` the status; a plain ``name`` is iterated with ``async for``.
+    ``name^`` awaits one row, ``name$`` one value, ``name!`` the status; a plain ``name`` is an async iterator.
     """
     return aiosql.from_path(path, "asyncpg", mandatory_parameters=False)
 

@@ -85,6 +85,7 @@ class Processing(Generic[E]):
     """Processes batches of one topic for one handler."""
 
     def __init__(self, pool: asyncpg.Pool, event_type: type[E], handler: Handler[E], ceiling: Ceiling) -> None:
+        self.topic = event_type.topic
         self._pool = pool
         self._event_type = event_type
         self._handler = handler
@@ -105,7 +106,7 @@ class Processing(Generic[E]):
             return outcome
         decoded, undecodable = self._decode(fresh)
         async with transaction(self._pool) as connection:
-            await move_watermarks(connection, cluster, self._event_type.topic, moves)
+            await move_watermarks(connection, cluster, self.topic, moves)
             outcome.dead.extend(undecodable)
             await self._apply(connection, decoded, outcome, tries=1)
             self._ceiling.check(outcome.processed + outcome.duplicates, len(outcome.dead))
@@ -122,7 +123,7 @@ class Processing(Generic[E]):
         for record in records:
             try:
                 envelope = Envelope.from_headers([(name, value or b"") for name, value in record.headers])
-                if envelope.type != self._event_type.topic:
+                if envelope.type != self.topic:
                     raise _Refused("ce_type is not the type of this topic")
                 event = self._event_type.model_validate_json(record.value or b"")
             except (ValueError, RecursionError) as error:
@@ -160,7 +161,7 @@ class Processing(Generic[E]):
     async def _handle(
         self, connection: asyncpg.Connection, batch: Sequence[Received[E]]
     ) -> tuple[int, AfterCommit | None]:
-        unseen = await remember_events(connection, self._event_type.topic, [one.envelope.id for one in batch])
+        unseen = await remember_events(connection, self.topic, [one.envelope.id for one in batch])
         new: list[Received[E]] = []
         for one in batch:
             if one.envelope.id in unseen:

@@ -1,7 +1,7 @@
-"""What a person does about dead letters: ``python -m shared.deadletter services.<name> list | show | resend``.
+"""What a person does about dead letters: ``python -m shared.deadletter list | show | resend``.
 
 ``resend`` produces a dead letter to its source topic again with the id and the headers it came with: the inbox lets it
-count once. Which ones were sent is remembered in the service's database; ``--again`` sends them nevertheless.
+count once. Which ones were sent is remembered in one service's database; ``--again`` sends them nevertheless.
 """
 
 import argparse
@@ -133,10 +133,14 @@ async def _show(bootstrap_servers: str, choice: Choice, *, with_payload: bool) -
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m shared.deadletter", description="Dead letters of one service.")
-    parser.add_argument("service", help="services.feedback, services.incidents or services.reporting")
     parser.add_argument("command", choices=["list", "show", "resend"])
-    parser.add_argument("--topic", help="source topic or its .dlq; all when not given")
-    parser.add_argument("--offset", type=int, help="one dead letter, by its offset in the .dlq topic")
+    parser.add_argument(
+        "--service",
+        default="services.incidents",
+        help="whose settings are used, and whose database remembers what was sent again; always the same one",
+    )
+    parser.add_argument("topic", nargs="?", help="source topic or its .dlq; all when not given")
+    parser.add_argument("offset", nargs="?", type=int, help="one dead letter, by its offset in the .dlq topic")
     parser.add_argument("--reason", help="those whose reason contains this")
     parser.add_argument("--payload", action="store_true", help="show: print the payload (it may hold masked words)")
     parser.add_argument("--again", action="store_true", help="resend: also what was already sent again")

@@ -32,6 +32,9 @@ MAX_ROWS = 2000
 MAX_BYTES = 8_000_000
 SEND_TIMEOUT_SECONDS = 15.0
 LOCK_RETRY_SECONDS = 1.0
+# A relay that is alive asks the database all the time; the server hangs up on one that sleeps (SIGSTOP) with the lock.
+SILENCE_SECONDS = 20
+BEAT_SECONDS = 4.0
 IDLE_SECONDS = (0.01, 0.1)
 BACKOFF_SECONDS = (0.2, 5.0)
 MEASURE_SECONDS = 2.0
@@ -111,7 +114,11 @@ class Relay:
             backoff = min(backoff * 2, BACKOFF_SECONDS[1])
 
     async def _hold_lock(self, stop: asyncio.Event) -> None:
-        connection = await connect(self._dsn, application_name=f"{self._name}-relay")
+        connection = await connect(
+            self._dsn,
+            application_name=self._name,
+            settings={"idle_session_timeout": f"{SILENCE_SECONDS}s"},
+        )
         lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         connection.add_termination_listener(lambda _: _resolve(lost))
         try:
@@ -121,7 +128,7 @@ class Relay:
                     return
                 await self._sleep(LOCK_RETRY_SECONDS, stop)
             self._metrics.active.set(1)
-            _log.info("outbox relay of %s is active", self._name)
+            _log.info("outbox relay %s is active", self._name)
             await self._drain(connection, lost, stop)
         finally:
             self._metrics.active.set(0)
@@ -148,7 +155,7 @@ class Relay:
             idle = IDLE_SECONDS[0]
             reach("after-commit-before-publish")
             try:
-                await self._publish(rows, lost)
+                await self._publish_and_beat(connection, rows, lost)
             except (KafkaError, TimeoutError) as error:
                 await self._give_way(error, backoff, stop)
                 backoff = min(backoff * 2, BACKOFF_SECONDS[1])
@@ -166,10 +173,23 @@ class Relay:
         await self._drop_producer()
         await self._sleep(with_jitter(backoff), stop)
 
+    async def _publish_and_beat(
+        self, connection: asyncpg.Connection, rows: Sequence[asyncpg.Record], lost: asyncio.Future[None]
+    ) -> None:
+        """Publishes, and meanwhile tells the database that the lock's holder is alive; ends when it is not."""
+        publishing = asyncio.create_task(self._publish(rows, lost))
+        try:
+            while not (await asyncio.wait({publishing}, timeout=BEAT_SECONDS))[0]:
+                await connection.fetchval("select 1")
+            publishing.result()
+        finally:
+            publishing.cancel()
+            await asyncio.gather(publishing, return_exceptions=True)
+
     async def _publish(self, rows: Sequence[asyncpg.Record], lost: asyncio.Future[None]) -> None:
         """Returns after all acknowledgements. Raises ``KafkaError``, ``TimeoutError`` or ``_ConnectionLost``."""
         if self._producer is None:
-            self._producer = await open_producer(self._bootstrap_servers, f"{self._name}-relay")
+            self._producer = await open_producer(self._bootstrap_servers, self._name)
         queues = await _by_partition(self._producer, rows)
         while queues:
             deliveries = [await _send(self._producer, partition, queue) for partition, queue in queues.items()]

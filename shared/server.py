@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import uvicorn
 import uvloop
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from shared.catalogue import CatalogueRefused
@@ -48,9 +48,9 @@ ALWAYS_ANSWERED = ("/health/", "/metrics")
 class Limits:
     """Bounds of one connection and of all together.
 
-    A body has ``body_seconds`` and as long as ``least_bytes_per_second`` would take; a client that reads nothing of its
-    answer has ``write_seconds``. ``drain_bytes`` of a refused body are read and thrown away, so that its sender can read
-    the refusal.
+    A body has ``body_seconds`` and as long as ``least_bytes_per_second`` would take; a client that reads nothing of
+    its answer has ``write_seconds``. ``drain_bytes`` of a refused body are read and thrown away, so that its sender
+    can read the refusal.
     """
 
     header_seconds: float = 5.0
@@ -78,7 +78,8 @@ def on_hangup(app: FastAPI, reload: Callable[[], None]) -> None:
 def serve(app: FastAPI, address: Address, limits: Limits = DEFAULT_LIMITS) -> int:
     """Runs until SIGTERM or SIGINT, finishes what has begun and returns the exit code.
 
-    0 after an orderly end; 78 with a sentence on standard error when the configuration or the schema does not fit.
+    0 after an orderly end; with a sentence on standard error 75 when the address is in use and 78 when the
+    configuration or the schema does not fit.
     """
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -106,7 +107,10 @@ async def _serve(app: FastAPI, address: Address, limits: Limits) -> int:
     server = Server(config, limits, getattr(app.state, "on_hangup", []))
     # the lifespan is entered here and not by uvicorn, which would log a failed start with all values in its message
     async with app.router.lifespan_context(app):
-        await server.serve()
+        try:
+            await server.serve()
+        except SystemExit:  # uvicorn's answer to an address in use; the lifespan is to end in order all the same
+            print(f"{app.title} can't listen on {address.host}:{address.port}; is it in use?", file=sys.stderr)
     return EX_OK if server.started else EX_TEMPFAIL
 
 

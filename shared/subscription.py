@@ -15,13 +15,13 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from faststream.kafka.message import FAKE_CONSUMER, KafkaAckableMessage
 from faststream.kafka.subscriber.usecase import LogicSubscriber
 
-from shared.deadletter import Ceiling, CeilingReached
+from shared.deadletter import CeilingReached
 from shared.events import Event
-from shared.inbox import StaleWatermark, add_watermarks, list_watermarks
+from shared.inbox import StaleWatermark, add_watermarks, list_watermarks, move_watermarks
 from shared.kafka import cluster_id, log_bounds
 from shared.metrics import ConsumerMetrics
 from shared.postgres import is_busy, transaction, with_jitter
-from shared.processing import Handler, Outcome, Processing, Record
+from shared.processing import Outcome, Processing, Record
 from shared.tracing import parse_traceparent
 
 E = TypeVar("E", bound=Event)
@@ -40,12 +40,10 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         self,
         pool: asyncpg.Pool,
         bootstrap_servers: str,
-        event_type: type[E],
-        handler: Handler[E],
+        processing: Processing[E],
         metrics: ConsumerMetrics,
-        ceiling: Ceiling,
     ) -> None:
-        self.topic = event_type.topic
+        self.topic = processing.topic
         self._subscriber: LogicSubscriber[Any] | None = None
         self.joined = False
         self.stopped_reason: str | None = None
@@ -55,7 +53,7 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         self._pool = pool
         self._bootstrap_servers = bootstrap_servers
         self._metrics = metrics
-        self._processing = Processing(pool, event_type, handler, ceiling)
+        self._processing = processing
         self._cluster = ""
         self._marks: dict[int, int] = {}
         self._sought: dict[int, int] = {}
@@ -210,12 +208,17 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
                 firsts = {partition.partition: first for partition, (first, _) in bounds.items()}
                 await add_watermarks(connection, self._cluster, self.topic, firsts)
                 marks = await list_watermarks(connection, self._cluster, self.topic)
+                gone = {one: (marks[one], first) for one, first in firsts.items() if marks[one] < first}
+                await move_watermarks(connection, self._cluster, self.topic, gone)
+            for number, (mark, first) in gone.items():
+                self._note_gap(number, mark, first)
+                marks[number] = first
             for partition, (_, end) in bounds.items():
                 mark = marks[partition.partition]
                 if mark > end:
                     self._stop(
                         f"{self.topic}-{partition.partition} ends at {end}, but {mark} was already reached: "
-                        "the topic was made anew. Run: make accept-new-topic",
+                        f"the topic was made anew. Run: make accept-new-topic TOPIC={self.topic}, then restart",
                         (),
                     )
                 self._marks[partition.partition] = mark

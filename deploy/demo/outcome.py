@@ -18,14 +18,13 @@ def _line(incident: Json) -> str:
     return f"{incident['state']:<11}{signals}  {seen}  {where:<26} {incident['title']}"
 
 
-async def _system_error_share(stack: Stack, complaints: int) -> Json:
-    """The share once reporting has counted every complaint, or what it has after twenty seconds."""
+async def _causes(stack: Stack, complaints: int) -> Json:
+    """The causes once reporting has counted every complaint, or what it has after twenty seconds."""
     end = time.monotonic() + WAIT_SECONDS
     while True:
-        causes = await stack.get(f"{stack.reporting}/v1/causes")
-        share: Json = causes["system_error_share"]
-        if share["n"] >= complaints or time.monotonic() > end:
-            return share
+        total: Json = (await stack.get(f"{stack.reporting}/v1/causes"))["total"]
+        if total["n"] >= complaints or time.monotonic() > end:
+            return total
         await asyncio.sleep(0.5)
 
 
@@ -33,7 +32,7 @@ async def print_outcome(stack: Stack, decisions: list[str], complaints: int) -> 
     """Prints to standard output, plain text. ``complaints``: how many reporting should have counted at least."""
     incidents = [incident async for incident in stack.all_incidents(state="any")]
     incidents.sort(key=lambda incident: -sum(incident["counts"].values()))
-    share = await _system_error_share(stack, complaints)
+    causes = await _causes(stack, complaints)
 
     print("\nIncidents, the largest first (times in UTC)")
     print(f"{'state':<11}{'rep.':>4} {'error':>5} {'heat':>4}  first     last      {'offices':<26} title")
@@ -44,7 +43,11 @@ async def print_outcome(stack: Stack, decisions: list[str], complaints: int) -> 
     print("\nThe demo's quality manager did:")
     for decision in decisions:
         print(f"  {decision}")
-    print(f"\nShare of complaints that are system errors: {share['share']:.0%} of {share['n']}")
+    share = causes["system_error_share"]
+    print(
+        f"\nSystem errors are {share['share']:.0%} of {causes['n']} complaints"
+        f" (95 % interval {share['low']:.0%}–{share['high']:.0%})"
+    )
     print(f"""
 Form       {stack.feedback}/
 Incidents  {stack.incidents}/v1/incidents      (token: make token role=quality_manager)

@@ -18,8 +18,8 @@ from deploy.local.postgres import Postgres, ServiceDatabase, is_empty, provision
 from deploy.local.programs import find_programs
 
 # together below ten seconds, so that a Ctrl-C is over by then even when every part hangs
-_SERVICE_GRACE_SECONDS = 5.0
-_SERVER_GRACE_SECONDS = 3.5
+_SERVICE_GRACE_SECONDS = 4.5
+_SERVER_GRACE_SECONDS = 3.0
 
 
 class Stack:
@@ -48,10 +48,13 @@ class Stack:
             keeper.watch()
 
     def stop(self) -> None:
-        """Stop services first, then the issuer's tokens, the broker and the database; at most ten seconds."""
+        """Stop the services and the issuer first, then broker and database; at most ten seconds."""
         self.stopping.set()
-        self._stop_all(self._services, _SERVICE_GRACE_SECONDS)
-        self._stop_all(self._servers, _SERVER_GRACE_SECONDS)
+        _at_once_for(self._services, lambda part: part.stop(grace_seconds=_SERVICE_GRACE_SECONDS))
+        if self._plan.fresh:  # their data is removed next, so that nothing needs to be written back
+            _at_once_for(self._servers, lambda part: part.kill())
+        else:
+            _at_once_for(self._servers, lambda part: part.stop(grace_seconds=_SERVER_GRACE_SECONDS))
         self._plan.environment_file.unlink(missing_ok=True)
 
     def kill(self) -> None:
@@ -200,14 +203,14 @@ class Stack:
             if error is not None and not (self.stopping.is_set() and isinstance(error, StartFailed)):
                 raise error
 
-    def _stop_all(self, keepers: Iterable[Keeper], grace_seconds: float) -> None:
-        threads = [
-            threading.Thread(target=keeper.part.stop, kwargs={"grace_seconds": grace_seconds}) for keeper in keepers
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+
+def _at_once_for(keepers: Iterable[Keeper], action: Callable[[Part], None]) -> None:
+    """Do something with all parts in threads and wait for all."""
+    threads = [threading.Thread(target=action, args=(keeper.part,)) for keeper in keepers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def product_version() -> str:

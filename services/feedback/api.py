@@ -26,6 +26,7 @@ from services.feedback.handlers import (
 )
 from services.feedback.projection import PublicIncidents
 from services.feedback.texts import texts_accepted, texts_for
+from services.feedback.wire import json_text
 from shared.auth import ANYONE, anyone, hot
 from shared.events.vocabulary import Channel, Driver, Kind, Language
 from shared.web.hot import HotRoute
@@ -309,7 +310,7 @@ def _answer(accepted: Accepted, faults: _RenderedFaults, incidents: PublicIncide
     report = accepted.report
     return (
         f'{{"receipt":"{accepted.receipt}","report_id":"{report.report_id}","kind":"{report.kind}",'
-        f'"masked_text":{json.dumps(report.text, ensure_ascii=False)},'
+        f'"masked_text":{json_text(report.text)},'
         f'"known_faults":{faults.json(incidents, report.service, report.lang)},"guards":[]}}'
     ).encode()
 

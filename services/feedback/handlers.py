@@ -101,19 +101,21 @@ async def submit_report(desk: Desk, submission: Submission, idempotency_key: byt
         submitted_at=now,
     )
     receipt = desk.keys.receipt_for(idempotency_key)
+    facts, words = wire.announced(report, uuids.uuid7(), uuids.uuid7(), current_traceparent())
     item = NewReport(
         report=report,
         receipt_hash=desk.keys.lookup_hash(receipt),
         body_hash=desk.keys.body_hash(canonical_body(report, submission.lang, text)),
-        facts=wire.facts_event(report, uuids.uuid7(), current_traceparent()),
-        words=wire.words_event(report, uuids.uuid7(), current_traceparent()),
+        facts=facts,
+        words=words,
     )
     if await _joins_nothing_public(desk, report.joins_incident, now):
         report_id = await _known_retry(desk, item)
     else:
         report_id = await desk.commits.submit(item)
     reach("feedback-committed")
-    return Accepted(format_receipt(receipt), replace(report, report_id=report_id))
+    stored = report if report_id == report.report_id else replace(report, report_id=report_id)
+    return Accepted(format_receipt(receipt), stored)
 
 
 def _check(catalogue: Catalogue, submission: Submission, text: str, today: date) -> None:

@@ -60,9 +60,9 @@ select distinct on (report_id) report_id, link_version, incident_id, linked_at
 insert into incident_projection (incident_id, version, state, merged_into, title, service, reports, first_seen_at,
                                  entered, words)
 select distinct on (incident_id) incident_id, version, state, merged_into, title, service, reports, first_seen_at,
-       entered, words
+       entered::jsonb, words
   from unnest(:incident_ids::uuid[], :versions::integer[], :states::text[], :merged_intos::uuid[], :titles::text[],
-              :services::text[], :reports::integer[], :first_seen_ats::timestamptz[], :entered::jsonb[],
+              :services::text[], :reports::integer[], :first_seen_ats::timestamptz[], :entered::text[],
               :words::jsonb[])
        as incident (incident_id, version, state, merged_into, title, service, reports, first_seen_at, entered, words)
  order by incident_id, version desc

@@ -1,5 +1,6 @@
 """Rows and domain: one typed function per query, no rules."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -115,7 +116,8 @@ async def upsert_incidents(connection: asyncpg.Connection, incidents: Sequence[I
         services=[incident.service for incident in incidents],
         reports=[incident.reports for incident in incidents],
         first_seen_ats=[incident.first_seen_at for incident in incidents],
-        entered=[[[state, at.isoformat()] for state, at in incident.entered] for incident in incidents],
+        # As text: asyncpg takes a list inside a list for a second dimension of the array, not for one JSON value.
+        entered=[json.dumps([[state, at.isoformat()] for state, at in incident.entered]) for incident in incidents],
         words=[
             {lang: [words.title, words.text, words.workaround] for lang, words in incident.words.items()}
             for incident in incidents

@@ -4,8 +4,9 @@ Events of a report are written as JSON here and now: a second pydantic model per
 the request. A test holds every byte against the models of ``shared.events``.
 """
 
-import json
-from datetime import UTC, datetime
+from datetime import UTC
+from json.encoder import encode_basestring
+from typing import Final
 from uuid import UUID
 
 from services.feedback.domain.incidents import Incident, PublicWords, ReportLink
@@ -14,45 +15,42 @@ from shared.events import FeedbackSubmittedV1, FeedbackWordedV1, IncidentChanged
 from shared.events.vocabulary import SignalKind
 
 SOURCE = "feedback"
+json_text: Final = encode_basestring
+"""A text as JSON, quotes included; what ``json.dumps(text, ensure_ascii=False)`` does, without its detours."""
 
 
-def facts_event(report: Report, event_id: UUID, traceparent: str) -> OutgoingEvent:
-    """``feedback.submitted.v1``: the facts, never a word."""
-    payload = (
-        f'{{{_common(report)},"channel":"{report.channel}","rating":{report.rating or "null"},"invited":false}}'
-    ).encode()
-    return OutgoingEvent(event_id, _headers(FeedbackSubmittedV1.topic, report, event_id, traceparent), payload)
-
-
-def words_event(report: Report, event_id: UUID, traceparent: str) -> OutgoingEvent:
-    """``feedback.worded.v1``: the masked words."""
+def announced(report: Report, facts_id: UUID, words_id: UUID, traceparent: str) -> tuple[OutgoingEvent, OutgoingEvent]:
+    """``feedback.submitted.v1`` with the facts, and ``feedback.worded.v1`` with the masked words."""
+    report_id = str(report.report_id)
+    common = _common(report, report_id)
+    facts = f'{{{common},"channel":"{report.channel}","rating":{report.rating or "null"},"invited":false}}'
     joins = f'"{report.joins_incident}"' if report.joins_incident else "null"
-    payload = f'{{{_common(report)},"text":{json.dumps(report.text, ensure_ascii=False)},"joins_incident":{joins}}}'
-    return OutgoingEvent(event_id, _headers(FeedbackWordedV1.topic, report, event_id, traceparent), payload.encode())
-
-
-def _common(report: Report) -> str:
-    """The members that both events have. Offices and services are keys of the catalogue, the rest are closed words."""
-    drivers = ",".join(f'"{driver}"' for driver in report.drivers)
-    blames = "true" if report.blames_person else "false"
+    words = f'{{{common},"text":{json_text(report.text)},"joins_incident":{joins}}}'
+    rest = (
+        f'["ce_source","{SOURCE}"],["ce_time","{report.submitted_at.isoformat()}"],["ce_subject","{report_id}"],'
+        f'["content-type","application/json"],["ce_traceparent","{traceparent}"]]'
+    )
     return (
-        f'"report_id":"{report.report_id}","office":{json.dumps(report.office)},"service":{json.dumps(report.service)},'
-        f'"lang":"{report.lang}","kind":"{report.kind}","drivers":[{drivers}],"cause":"{report.cause}",'
-        f'"blames_person":{blames},"submitted_at":"{_instant(report.submitted_at)}"'
+        OutgoingEvent(facts_id, _headers(FeedbackSubmittedV1.topic, facts_id, rest), facts.encode()),
+        OutgoingEvent(words_id, _headers(FeedbackWordedV1.topic, words_id, rest), words.encode()),
     )
 
 
-def _headers(topic: str, report: Report, event_id: UUID, traceparent: str) -> bytes:
-    """The headers of ``Envelope.to_headers`` in the form in which ``shared.outbox`` stores them."""
+def _common(report: Report, report_id: str) -> str:
+    """The members that both events have. All but office and service are closed words."""
+    drivers = ",".join([f'"{driver}"' for driver in report.drivers])
+    blames = "true" if report.blames_person else "false"
+    submitted_at = report.submitted_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return (
-        f'[["ce_specversion","1.0"],["ce_id","{event_id}"],["ce_type","{topic}"],["ce_source","{SOURCE}"],'
-        f'["ce_time","{report.submitted_at.isoformat()}"],["ce_subject","{report.report_id}"],'
-        f'["content-type","application/json"],["ce_traceparent","{traceparent}"]]'
-    ).encode()
+        f'"report_id":"{report_id}","office":{json_text(report.office)},"service":{json_text(report.service)},'
+        f'"lang":"{report.lang}","kind":"{report.kind}","drivers":[{drivers}],"cause":"{report.cause}",'
+        f'"blames_person":{blames},"submitted_at":"{submitted_at}"'
+    )
 
 
-def _instant(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+def _headers(topic: str, event_id: UUID, rest: str) -> bytes:
+    """The headers of ``Envelope.to_headers`` in the form in which ``shared.records`` stores them."""
+    return f'[["ce_specversion","1.0"],["ce_id","{event_id}"],["ce_type","{topic}"],{rest}'.encode()
 
 
 def incident_of(event: IncidentChangedV1) -> Incident:

@@ -121,9 +121,8 @@ def _causes_in_force(held: Mapping[UUID, HeldIncident], newer: Mapping[UUID, Inc
 
 async def _move_reports(conn: asyncpg.Connection, changed: Mapping[UUID, Cause | None]) -> None:
     causes = {
-        (incident_id, judged): cause_in_force(judged, cause)
+        incident_id: {judged: cause_in_force(judged, cause) for judged in CAUSES}
         for incident_id, cause in changed.items()
-        for judged in CAUSES
     }
     deltas = Deltas()
     for moved in await store.move_reports(conn, causes):

@@ -92,15 +92,22 @@ update fact_incident as incident
  where incident.incident_id = changed.incident_id;
 
 -- name: move_reports
--- Gives the reports of changed incidents their new cause, told by the cause judged on arrival, and returns how many
--- moved in each cell. Reads the reports of these incidents alone, by index.
-with moved as materialized (
-    select report.*, changed.cause as cause_after
-      from unnest(:incident_ids::uuid[], :causes_judged::text[], :causes::text[])
-           as changed (incident_id, cause_judged, cause)
+-- Gives the reports of changed incidents their new cause and returns how many moved in each cell. The rule comes from
+-- the domain as a table: one row an incident, one column (the cause in force) for each cause judged on arrival.
+-- Reads the reports of these incidents alone, by index.
+with decided as materialized (
+    select report.*,
+           case report.cause_judged
+               when 'system' then changed.system when 'process' then changed.process
+               when 'behaviour' then changed.behaviour when 'decision' then changed.decision
+               when 'unclear' then changed.unclear
+           end as cause_after
+      from unnest(:incident_ids::uuid[], :system::text[], :process::text[], :behaviour::text[], :decision::text[],
+                  :unclear::text[]) as changed (incident_id, system, process, behaviour, decision, unclear)
       join fact_link as link on link.incident_id = changed.incident_id
-      join fact_report as report on report.report_id = link.report_id and report.cause_judged = changed.cause_judged
-     where report.cause <> changed.cause
+      join fact_report as report on report.report_id = link.report_id
+), moved as (
+    select * from decided where cause <> cause_after
 ), written as (
     update fact_report as report set cause = moved.cause_after from moved where report.report_id = moved.report_id
 )
@@ -112,15 +119,13 @@ select day, office, service, channel, lang, kind, cause as cause_before, cause_a
 -- Adds the deltas of one batch by cell.
 insert into rollup_day as held (
     day, office, service, channel, lang, kind, n, rating_1, rating_2, rating_3, rating_4, rating_5,
-    cause_system, cause_process, cause_behaviour, cause_decision, cause_unclear, judged_system, judged_process,
-    judged_behaviour, judged_decision, judged_unclear
+    cause_system, cause_process, cause_behaviour, cause_decision, cause_unclear
 )
 select * from unnest(
     :days::date[], :offices::text[], :services::text[], :channels::text[], :langs::text[], :kinds::text[],
     :n::bigint[], :rating_1::bigint[], :rating_2::bigint[], :rating_3::bigint[], :rating_4::bigint[],
     :rating_5::bigint[], :cause_system::bigint[], :cause_process::bigint[], :cause_behaviour::bigint[],
-    :cause_decision::bigint[], :cause_unclear::bigint[], :judged_system::bigint[], :judged_process::bigint[],
-    :judged_behaviour::bigint[], :judged_decision::bigint[], :judged_unclear::bigint[]
+    :cause_decision::bigint[], :cause_unclear::bigint[]
 )
 on conflict (day, office, service, channel, lang, kind) do update set
     n = held.n + excluded.n, rating_1 = held.rating_1 + excluded.rating_1,
@@ -130,12 +135,7 @@ on conflict (day, office, service, channel, lang, kind) do update set
     cause_process = held.cause_process + excluded.cause_process,
     cause_behaviour = held.cause_behaviour + excluded.cause_behaviour,
     cause_decision = held.cause_decision + excluded.cause_decision,
-    cause_unclear = held.cause_unclear + excluded.cause_unclear,
-    judged_system = held.judged_system + excluded.judged_system,
-    judged_process = held.judged_process + excluded.judged_process,
-    judged_behaviour = held.judged_behaviour + excluded.judged_behaviour,
-    judged_decision = held.judged_decision + excluded.judged_decision,
-    judged_unclear = held.judged_unclear + excluded.judged_unclear;
+    cause_unclear = held.cause_unclear + excluded.cause_unclear;
 
 -- name: add_to_rollup_total!
 -- Adds the same deltas over all days, offices and languages.

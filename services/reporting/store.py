@@ -19,13 +19,9 @@ from shared.postgres import load_queries
 
 _queries = load_queries(Path(__file__).parent / "queries.sql")
 
-COUNT_COLUMNS = (
-    "n",
-    *(f"rating_{rating}" for rating in RATINGS),
-    *(f"cause_{cause.value}" for cause in CAUSES),
-    *(f"judged_{cause.value}" for cause in CAUSES),
-)
-"""The columns of ``Counts``, in its order."""
+DAY_COLUMNS = ("n", *(f"rating_{rating}" for rating in RATINGS), *(f"cause_{cause.value}" for cause in CAUSES))
+TOTAL_COLUMNS = (*DAY_COLUMNS, *(f"judged_{cause.value}" for cause in CAUSES))
+"""The columns of ``Counts``, in its order; the daily rollup leaves out the causes judged on arrival."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,16 +181,12 @@ async def update_incident_causes(conn: asyncpg.Connection, causes: Mapping[UUID,
         await _queries.update_incident_causes(conn, incident_ids=list(causes), causes=list(causes.values()))
 
 
-async def move_reports(conn: asyncpg.Connection, causes: Mapping[tuple[UUID, Cause], Cause]) -> list[Moved]:
-    """Gives the reports of incidents a new cause in force, by (incident, cause judged); returns what moved, by cell."""
+async def move_reports(conn: asyncpg.Connection, causes: Mapping[UUID, Mapping[Cause, Cause]]) -> list[Moved]:
+    """Gives the reports of incidents a new cause in force, by incident and cause judged; returns what moved."""
     if not causes:
         return []
-    rows = _queries.move_reports(
-        conn,
-        incident_ids=[incident_id for incident_id, _ in causes],
-        causes_judged=[judged for _, judged in causes],
-        causes=list(causes.values()),
-    )
+    columns = {judged.value: [rule[judged] for rule in causes.values()] for judged in CAUSES}
+    rows = _queries.move_reports(conn, incident_ids=list(causes), **columns)
     return [
         Moved(_cell(row), Cause(row["cause_before"]), Cause(row["cause_after"]), row["reports"]) async for row in rows
     ]
@@ -212,7 +204,7 @@ async def add_deltas(conn: asyncpg.Connection, deltas: Deltas) -> None:
             channels=[cell.channel for cell in days],
             langs=[cell.lang for cell in days],
             kinds=[cell.kind for cell in days],
-            **_columns(days.values()),
+            **_columns(DAY_COLUMNS, days.values()),
         )
     totals = {total: counts for total, counts in sorted(deltas.totals.items()) if any(counts)}
     if totals:
@@ -221,7 +213,7 @@ async def add_deltas(conn: asyncpg.Connection, deltas: Deltas) -> None:
             services=[total.service for total in totals],
             channels=[total.channel for total in totals],
             kinds=[total.kind for total in totals],
-            **_columns(totals.values()),
+            **_columns(TOTAL_COLUMNS, totals.values()),
         )
 
 
@@ -258,8 +250,9 @@ async def touch_freshness(conn: asyncpg.Connection, topic: str, newest_at: datet
     await _queries.touch_freshness(conn, topic=topic, newest_at=newest_at)
 
 
-def _columns(counts: Iterable[Counts]) -> dict[str, list[int]]:
-    return {name: list(column) for name, column in zip(COUNT_COLUMNS, zip(*counts, strict=True), strict=True)}
+def _columns(names: Sequence[str], counts: Iterable[Counts]) -> dict[str, list[int]]:
+    columns = zip(*counts, strict=True)
+    return {name: list(column) for name, column in zip(names, columns, strict=False)}
 
 
 def _cause(value: str | None) -> Cause | None:

@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.events import EVENTS, Event
 
@@ -34,25 +34,35 @@ def breaking_changes(old: Schema, new: Schema) -> list[str]:
 
     Additive: a new property that is not required, a further word in an enumeration, other titles and descriptions.
     """
-    return list(_compare(old, new, old, new, "event", frozenset()))
+    return list(_compare(_Pair(old, new, old, new), "event", frozenset()))
 
 
-def _compare(
-    old: Schema, new: Schema, old_root: Schema, new_root: Schema, at: str, seen: frozenset[str]
-) -> Iterator[str]:
-    visited = f"{old.get('$ref')}→{new.get('$ref')}"
-    if "$ref" in old and visited in seen:
+class _Pair(NamedTuple):
+    """The same place in both schemas, with the roots that their references point into."""
+
+    old: Schema
+    new: Schema
+    old_root: Schema
+    new_root: Schema
+
+    def inside(self, old: Schema, new: Schema) -> "_Pair":
+        return self._replace(old=old, new=new)
+
+
+def _compare(pair: _Pair, at: str, seen: frozenset[str]) -> Iterator[str]:
+    visited = f"{pair.old.get('$ref')}→{pair.new.get('$ref')}"
+    if "$ref" in pair.old and visited in seen:
         return
     seen = seen | {visited}
-    old, new = _resolved(old, old_root), _resolved(new, new_root)
-    yield from _compare_values(old, new, at)
-    yield from _compare_variants(old, new, old_root, new_root, at, seen)
-    yield from _compare_properties(old, new, old_root, new_root, at, seen)
+    pair = pair.inside(_resolved(pair.old, pair.old_root), _resolved(pair.new, pair.new_root))
+    yield from _compare_values(pair.old, pair.new, at)
+    yield from _compare_variants(pair, at, seen)
+    yield from _compare_properties(pair, at, seen)
     for word in ("items", "additionalProperties"):
-        inner_old, inner_new = old.get(word), new.get(word)
-        if isinstance(inner_old, Mapping) and isinstance(inner_new, Mapping):
-            yield from _compare(inner_old, inner_new, old_root, new_root, f"{at}[]", seen)
-        elif inner_old != inner_new:
+        old, new = pair.old.get(word), pair.new.get(word)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _compare(pair.inside(old, new), f"{at}[]", seen)
+        elif old != new:
             yield f"{at}: {word} changed"
 
 
@@ -69,28 +79,24 @@ def _compare_values(old: Schema, new: Schema, at: str) -> Iterator[str]:
             yield f"{at}: {word} changed from {old.get(word)!r} to {new.get(word)!r}"
 
 
-def _compare_variants(
-    old: Schema, new: Schema, old_root: Schema, new_root: Schema, at: str, seen: frozenset[str]
-) -> Iterator[str]:
+def _compare_variants(pair: _Pair, at: str, seen: frozenset[str]) -> Iterator[str]:
     for word in ("anyOf", "oneOf", "prefixItems"):
-        before, after = old.get(word, []), new.get(word, [])
+        before, after = pair.old.get(word, []), pair.new.get(word, [])
         if len(before) != len(after):
             yield f"{at}: {word} has {len(after)} variants instead of {len(before)}"
             continue
         for number, (one, other) in enumerate(zip(before, after, strict=True)):
-            yield from _compare(one, other, old_root, new_root, f"{at}<{number}>", seen)
+            yield from _compare(pair.inside(one, other), f"{at}<{number}>", seen)
 
 
-def _compare_properties(
-    old: Schema, new: Schema, old_root: Schema, new_root: Schema, at: str, seen: frozenset[str]
-) -> Iterator[str]:
-    before, after = old.get("properties", {}), new.get("properties", {})
+def _compare_properties(pair: _Pair, at: str, seen: frozenset[str]) -> Iterator[str]:
+    before, after = pair.old.get("properties", {}), pair.new.get("properties", {})
     for name in before:
         if name not in after:
             yield f"{at}.{name}: removed"
         else:
-            yield from _compare(before[name], after[name], old_root, new_root, f"{at}.{name}", seen)
-    was, is_now = set(old.get("required", [])), set(new.get("required", []))
+            yield from _compare(pair.inside(before[name], after[name]), f"{at}.{name}", seen)
+    was, is_now = set(pair.old.get("required", [])), set(pair.new.get("required", []))
     for name in sorted(is_now - was):
         yield f"{at}.{name}: is required now; events in the log may lack it"
     for name in sorted((was - is_now) & set(after)):

@@ -15,12 +15,12 @@ _WORD = re.compile(r"[^\W_]+")
 # The order matters: the more specific shape first.
 _VARIABLE_PARTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b[a-z][a-z0-9+.-]{1,15}://[^\s\"'<>]{1,2000}", re.I), "<url>"),
-    (re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"), "<email>"),
+    (re.compile(r"[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}\b"), "<email>"),
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.I), "<uuid>"),
     (re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b"), "<iban>"),
     (re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?\b"), "<ip>"),
     (re.compile(r"\b(?:[0-9a-f]{1,4}:){3,7}[0-9a-f]{1,4}\b", re.I), "<ip>"),
-    (re.compile(r"(?:\b[A-Za-z]:)?(?:[\\/][\w.@ +-]{1,255}){2,40}[\\/]?"), "<path>"),
+    (re.compile(r"(?:\b[A-Za-z]:)?(?:[\\/][\w.@+-]{1,255}){2,40}[\\/]?"), "<path>"),
     (re.compile(r"\b0x[0-9a-f]+\b", re.I), "<hex>"),
     (re.compile(r"\b(?=[0-9a-f]{0,63}\d)(?=[0-9a-f]{0,63}[a-f])[0-9a-f]{6,64}\b", re.I), "<hex>"),
     (re.compile(r"\d+(?:[.,:]\d+)*"), "<n>"),

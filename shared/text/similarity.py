@@ -4,9 +4,9 @@ Deterministic: the same additions in the same order give the same answers. The c
 bound: only rare features are followed, postings are capped, and a fixed number of candidates is scored in full.
 """
 
+import heapq
 import re
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from math import log, sqrt
 from typing import Generic, TypeVar
@@ -84,39 +84,59 @@ def features_of(text: str) -> TextFeatures:
     return TextFeatures(frozenset(list(grams)[:MAX_FEATURES]), words)
 
 
+@dataclass(slots=True)
+class _Entry(Generic[Key]):
+    key: Key
+    text: TextFeatures
+    weight: float = 0.0
+    weighed_among: int = 0
+    """How many texts there were when ``weight`` was computed; 0: never."""
+
+
 class SimilarityIndex(Generic[Key]):
     """Known texts by their features. Not safe for use from several threads."""
 
     def __init__(self) -> None:
-        self._features: dict[Key, TextFeatures] = {}
-        self._postings: dict[str, dict[Key, None]] = {}
-        self._frequency: Counter[str] = Counter()
+        self._slots: dict[Key, int] = {}
+        self._entries: dict[int, _Entry[Key]] = {}
+        self._postings: dict[str, dict[int, None]] = {}
+        self._frequency: dict[str, int] = {}
+        self._next_slot = 0
 
     def __len__(self) -> int:
-        return len(self._features)
+        return len(self._entries)
 
     def __contains__(self, key: Key) -> bool:
-        return key in self._features
+        return key in self._slots
+
+    @property
+    def longest_posting(self) -> int:
+        """How many texts a feature leads to at most: the bound of the cost of one search."""
+        return max((len(posting) for posting in self._postings.values()), default=0)
 
     def add(self, key: Key, text: TextFeatures) -> None:
         """Makes ``text`` findable under ``key``; an earlier text of the key is replaced."""
-        if key in self._features:
-            self.discard(key)
-        self._features[key] = text
+        self.discard(key)
+        slot = self._next_slot
+        self._next_slot += 1
+        self._slots[key] = slot
+        self._entries[slot] = _Entry(key, text)
         for feature in text.features:
-            self._frequency[feature] += 1
+            self._frequency[feature] = self._frequency.get(feature, 0) + 1
             posting = self._postings.setdefault(feature, {})
-            # A feature that so many texts share tells nothing apart; it keeps its frequency and takes no more keys.
+            # A feature that so many texts share tells nothing apart; it keeps its frequency and takes no more texts.
             if len(posting) < MAX_POSTING:
-                posting[key] = None
+                posting[slot] = None
 
     def discard(self, key: Key) -> None:
         """Forgets ``key``; unknown keys are fine."""
-        text = self._features.pop(key, None)
-        for feature in text.features if text else ():
+        slot = self._slots.pop(key, None)
+        if slot is None:
+            return
+        for feature in self._entries.pop(slot).text.features:
+            self._postings[feature].pop(slot, None)
             self._frequency[feature] -= 1
-            self._postings[feature].pop(key, None)
-            if self._frequency[feature] <= 0:
+            if not self._frequency[feature]:
                 del self._frequency[feature]
                 del self._postings[feature]
 
@@ -127,36 +147,48 @@ class SimilarityIndex(Generic[Key]):
 
         ``also`` is searched beside this one with this one's weights: texts of a transaction not committed yet.
         """
-        found = self._scored(self, text)
+        weights = {feature: self._weight(feature) for feature in text.features}
+        found = self._scored(self, text, weights)
         if also is not None and len(also):
-            found += self._scored(also, text)
-        found.sort(key=lambda neighbour: -neighbour.score)
-        return found[:limit]
+            found += self._scored(also, text, weights)
+        found.sort(key=lambda scored: (-scored[0], scored[1]))
+        return [
+            Neighbour(entry.key, min(1.0, score), _shared_words(text, entry.text)) for score, _, entry in found[:limit]
+        ]
 
-    def _scored(self, index: "SimilarityIndex[Key]", text: TextFeatures) -> list[Neighbour[Key]]:
-        candidates = index._candidates(text)
-        if not candidates:
-            return []
-        own_weight = self._weight(text.features)
+    def _scored(
+        self, index: "SimilarityIndex[Key]", text: TextFeatures, weights: dict[str, float]
+    ) -> list[tuple[float, int, _Entry[Key]]]:
+        own = sum(weights.values())
         found = []
-        for key in candidates:
-            other = index._features[key]
-            shared = text.features & other.features
-            score = self._weight(shared) / sqrt(own_weight * self._weight(other.features))
-            terms = tuple(sorted(text.words[feature] for feature in shared if feature in text.words))
-            found.append(Neighbour(key, min(1.0, score), terms))
+        for slot in index._candidates(text):
+            entry = index._entries[slot]
+            shared = sum(weights[feature] for feature in text.features & entry.text.features)
+            found.append((shared / sqrt(own * self._entry_weight(entry)), slot, entry))
         return found
 
-    def _candidates(self, text: TextFeatures) -> list[Key]:
+    def _candidates(self, text: TextFeatures) -> list[int]:
+        """Texts that share the rarest features: only these are followed, and only so many are scored in full."""
         frequency = self._frequency
-        present = [feature for feature in text.features if feature in self._postings]
+        present = [feature for feature in text.features if feature in frequency]
         present.sort(key=lambda feature: (frequency[feature], feature))
-        hits: Counter[Key] = Counter()
+        hits: Counter[int] = Counter()
         for feature in present[:FOLLOWED_FEATURES]:
             hits.update(self._postings[feature].keys())
-        return [key for key, _ in hits.most_common(SCORED_CANDIDATES)]
+        return heapq.nlargest(SCORED_CANDIDATES, hits, key=hits.__getitem__)
 
-    def _weight(self, features: Iterable[str]) -> float:
-        texts = len(self._features) + _ASSUMED_TEXTS
-        frequency = self._frequency
-        return sum(log(1.0 + texts / (1.0 + frequency.get(feature, 0))) for feature in features)
+    def _entry_weight(self, entry: _Entry[Key]) -> float:
+        """The weight of a known text. Frequencies drift slowly: it is computed again when the texts have grown by half."""
+        texts = len(self._entries) + _ASSUMED_TEXTS
+        if not entry.weighed_among or not 2 * entry.weighed_among <= 3 * texts <= 4.5 * entry.weighed_among:
+            entry.weight = sum(self._weight(feature) for feature in entry.text.features)
+            entry.weighed_among = texts
+        return entry.weight
+
+    def _weight(self, feature: str) -> float:
+        texts = len(self._entries) + _ASSUMED_TEXTS
+        return log(1.0 + texts / (1.0 + self._frequency.get(feature, 0)))
+
+
+def _shared_words(text: TextFeatures, other: TextFeatures) -> tuple[str, ...]:
+    return tuple(sorted(word for stem, word in text.words.items() if stem in other.words))

@@ -54,7 +54,7 @@ async def test_one_complaint_all_the_way(product: Callable[..., Product]) -> Non
 
         async def system_errors() -> int:
             causes = await client.get(running.url("reporting", "/v1/causes"), headers=manager)
-            count: int = causes.json()["system_error_share"]["count"]
+            count: int = causes.json()["total"]["n"]
             return count
 
         await eventually(system_errors, until=lambda count: count == 1)

@@ -4,16 +4,17 @@ A code is derived from the idempotency key with a secret and is not stored: the 
 hash under a second secret is stored, so that the database alone opens no receipt.
 """
 
+import base64
 import hmac
 from dataclasses import dataclass
 from typing import Final
 
 RECEIPT_BYTES: Final = 10
 _CHARACTERS: Final = 16
-_GROUP: Final = 4
 
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _VALUES: Final = {character: value for value, character in enumerate(_ALPHABET)} | {"O": 0, "I": 1, "L": 1}
+_FROM_RFC_4648: Final = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", _ALPHABET.encode())
 _FIELD_POLYNOMIAL: Final = 0b100101  # x^5 + x^2 + 1, primitive over GF(2)
 
 
@@ -53,11 +54,9 @@ class ReceiptKeys:
 
 def format_receipt(receipt: bytes) -> str:
     """``receipt`` (10 bytes) as a person reads it: four groups of four characters and the check character."""
-    number = int.from_bytes(receipt, "big")
-    values = [number >> shift & 31 for shift in range(5 * (_CHARACTERS - 1), -1, -5)]
-    code = "".join(_ALPHABET[value] for value in values)
-    groups = [code[at : at + _GROUP] for at in range(0, _CHARACTERS, _GROUP)]
-    return "-".join((*groups, _ALPHABET[_check_value(values)]))
+    code = base64.b32encode(receipt).translate(_FROM_RFC_4648).decode()
+    check = _ALPHABET[_check_value([_VALUES[character] for character in code])]
+    return f"{code[:4]}-{code[4:8]}-{code[8:12]}-{code[12:]}-{check}"
 
 
 def parse_receipt(code: str) -> bytes:

@@ -57,7 +57,7 @@ class SignalBatch:
 
     async def look_again(self, connection: asyncpg.Connection) -> None:
         """Under the lock of creation: what other processes founded since."""
-        await self._memory.read_foundings(connection)
+        self._checked |= await self._memory.read_foundings(connection)
         await self._read_groups(connection)
 
     async def place(self, connection: asyncpg.Connection) -> list[Signal]:

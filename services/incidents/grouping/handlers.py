@@ -108,11 +108,12 @@ class SignalGrouping:
     async def _place(self, connection: asyncpg.Connection, batch: SignalBatch, now: datetime) -> _Changes:
         await batch.look(connection, self._policy)
         founders: dict[IncidentId, Signal] = {}
-        if await batch.place(connection):
+        unknown = await batch.place(connection)
+        if unknown:
             # From here to the commit nobody else founds: look once more, then found what is still unknown.
             await queries.lock_creation(connection)
             await batch.look_again(connection)
-            for signal in await batch.place(connection):
+            for signal in unknown:
                 placement = batch.placement_of(signal)
                 if placement is not None and batch.may_join(placement):
                     batch.join(signal, placement)

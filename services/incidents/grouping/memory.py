@@ -60,12 +60,15 @@ class Representatives:
         for row in reversed(rows):
             self._add(representative_from_row(row), features_of(row["sample"]))
 
-    async def read_foundings(self, connection: asyncpg.Connection) -> None:
-        """Learns what other processes have founded; complete when the lock of creation is held."""
+    async def read_foundings(self, connection: asyncpg.Connection) -> set[IncidentId]:
+        """Learns what other processes have founded, and says which; complete when the lock of creation is held."""
+        founded: set[IncidentId] = set()
         async for row in store.queries.list_foundings_after(connection, after=self.last_founding or 0):
             if row["representative"]:
                 self._add(representative_from_row(row), features_of(row["sample"]))
             self.last_founding = row["founding"]
+            founded.add(IncidentId(row["incident_id"]))
+        return founded
 
     def open_workspace(self) -> "Workspace":
         """A view for one transaction; nothing of it is kept unless it is committed."""

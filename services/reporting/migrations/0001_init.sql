@@ -72,18 +72,14 @@ create table figures.rollup_day (
     cause_behaviour  bigint not null,
     cause_decision   bigint not null,
     cause_unclear    bigint not null,
-    judged_system    bigint not null,
-    judged_process   bigint not null,
-    judged_behaviour bigint not null,
-    judged_decision  bigint not null,
-    judged_unclear   bigint not null,
     primary key (day, office, service, channel, lang, kind),
     constraint every_report_has_one_cause_in_force
         check (cause_system + cause_process + cause_behaviour + cause_decision + cause_unclear = n),
     constraint a_report_has_at_most_one_rating check (rating_1 + rating_2 + rating_3 + rating_4 + rating_5 <= n)
 ) with (fillfactor = 85);
 
--- The same over all days, offices and languages: the few rows that Prometheus reads.
+-- The same over all days, offices and languages, and the causes as judged on arrival: the few rows that Prometheus
+-- reads.
 create table figures.rollup_total (
     service          text   not null,
     channel          text   not null,

@@ -30,6 +30,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeRun]:
         yield stack
     finally:
         stack.end()
+        remove(str(stack.offset))
 
 
 def test_one_table_names_every_component_with_version_address_and_state(fresh: MakeRun) -> None:

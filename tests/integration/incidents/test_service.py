@@ -11,7 +11,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
-import pytest
 
 from shared.events import EventId, FeedbackWordedV1
 from shared.events.vocabulary import Cause, Kind, Language
@@ -93,7 +92,8 @@ async def test_a_repeated_sentry_event_changes_nothing(service: Service) -> None
         answer = service.call("POST", ENVELOPE_PATH, role=None, content=body)
         assert (answer.status_code, answer.json()) == (200, {"id": event_id})
     store = f"/api/1/store/?sentry_key={SENTRY_KEY}"
-    assert service.call("POST", store, role=None, json={"event_id": event_id, "message": "x"}).json() == {"id": event_id}
+    again = service.call("POST", store, role=None, json={"event_id": event_id, "message": "x"})
+    assert again.json() == {"id": event_id}
     [incident] = service.wait_incidents(bool)
     assert incident["counts"]["error"] == 1
     assert service.metric('blitz_intake_events_total{outcome="duplicate",source="sentry"}') == 3
@@ -108,22 +108,42 @@ def test_other_envelope_items_are_answered_and_counted(service: Service) -> None
         assert service.metric(f'blitz_envelope_items_dropped_total{{type="{name}"}}') == 1
 
 
-@pytest.mark.parametrize(
-    ("path", "headers", "status", "field"),
-    [
-        ("/api/1/envelope/", {}, 401, "sentry_key"),
-        ("/api/1/envelope/?sentry_key=" + "0" * 32, {}, 403, "sentry_key"),
-        ("/api/99/envelope/?sentry_key=" + SENTRY_KEY, {}, 404, "project"),
-        (ENVELOPE_PATH, {"Content-Encoding": "gzip"}, 400, "body"),
-        (ENVELOPE_PATH, {"Content-Encoding": "rot13"}, 415, "body"),
-    ],
-)
-def test_what_opens_no_envelope(
-    service: Service, path: str, headers: dict[str, str], status: int, field: str
-) -> None:
-    """A missing or wrong key, an unknown project, a damaged or unknown encoding: a problem that names the field."""
-    answer = service.call("POST", path, role=None, headers=headers, content=envelope(event_item()))
-    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (status, field)
+def test_what_opens_no_envelope(service: Service) -> None:
+    """A missing or wrong key, an unknown project, a damaged body or unknown encoding: a problem that names it."""
+    wrong_key = "/api/1/envelope/?sentry_key=" + "0" * 32
+    cases: list[tuple[str, dict[str, str], bytes, int, str]] = [
+        ("/api/1/envelope/", {}, envelope(event_item()), 401, "sentry_key"),
+        (wrong_key, {}, envelope(event_item()), 403, "sentry_key"),
+        ("/api/99/envelope/?sentry_key=" + SENTRY_KEY, {}, envelope(event_item()), 404, "project"),
+        (ENVELOPE_PATH, {"Content-Encoding": "gzip"}, envelope(event_item()), 400, "body"),
+        (ENVELOPE_PATH, {"Content-Encoding": "rot13"}, envelope(event_item()), 415, "body"),
+        (ENVELOPE_PATH, {}, b"no json", 400, "envelope header"),
+        (ENVELOPE_PATH, {}, b'{}\n{"type": "event", "length": 99999}\n{}', 400, "items.0.length"),
+        (ENVELOPE_PATH, {}, envelope(({"type": "event"}, b"[" * 100_000)), 400, "items.0"),
+        (ENVELOPE_PATH, {}, envelope(*[({"type": "session"}, b"{}")] * 101), 413, "items"),
+        (ENVELOPE_PATH, {}, b"x" * 1_100_000, 413, "body"),
+    ]
+    for path, headers, body, status, field in cases:
+        answer = service.call("POST", path, role=None, headers=headers, content=body)
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (status, field), answer.text
+
+
+def test_strange_events_are_taken_with_what_is_usable(service: Service) -> None:
+    """No message, deep stacks, wrong types, cyclic causes, invalid UTF-8, clocks far off: accepted, never a 500."""
+    frames = [{"function": f"f{n}", "in_app": True, "vars": {"x": "secret"}} for n in range(5000)]
+    cycle = {"type": "E", "value": "v", "mechanism": {"exception_id": 0, "parent_id": 0}}
+    events = [
+        b"{}",
+        json.dumps({"exception": {"values": [{"type": "Deep", "stacktrace": {"frames": frames}}]}}).encode(),
+        json.dumps({"exception": {"values": [cycle, cycle]}}).encode(),
+        json.dumps({"exception": [1, None, "x"], "message": {"formatted": 3}, "timestamp": "now", "level": 9}).encode(),
+        json.dumps({"message": "far off", "timestamp": 4e9, "contexts": [], "threads": {"values": "x"}}).encode(),
+        b'{"message": "broken \xff\xfe bytes \\ud800 and \\u0000"}',
+    ]
+    for payload in events:
+        answer = service.call("POST", ENVELOPE_PATH, role=None, content=envelope(({"type": "event"}, payload)))
+        assert answer.status_code == 200, (payload[:80], answer.text)
+    service.wait_incidents(lambda found: sum(i["counts"]["error"] for i in found) == len(events))
 
 
 def test_a_gzip_bomb_is_refused_with_flat_memory(service: Service) -> None:
@@ -138,9 +158,9 @@ def test_a_gzip_bomb_is_refused_with_flat_memory(service: Service) -> None:
     assert _resident_bytes(service.process.pid) - before < 50_000_000
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "field"),
-    [
+def test_bad_errors_get_a_problem_that_names_the_field(service: Service) -> None:
+    """Wrong types, unknown services and offices, NUL, invalid UTF-8, deep nesting: never a 500."""
+    cases = [
         (b'{"service": "nothing", "message": "x"}', 422, "service"),
         (b'{"service": "payment", "message": 7}', 422, "message"),
         (b'{"service": "payment"}', 422, "message"),
@@ -153,22 +173,23 @@ def test_a_gzip_bomb_is_refused_with_flat_memory(service: Service) -> None:
         (b"[]", 422, "body"),
         (b'"text"', 422, "body"),
         (b'[{"service": "nothing", "message": "x"}]', 422, "0.service"),
-    ],
-)
-def test_bad_errors_get_a_problem_that_names_the_field(
-    service: Service, body: bytes, status: int, field: str
-) -> None:
-    """Wrong types, unknown services and offices, NUL, invalid UTF-8, deep nesting: never a 500."""
-    answer = service.call("POST", "/v1/errors", role="integration", content=body)
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["errors"][0]["field"] == field
+        (b"[" + b",".join([b'{"service": "payment", "message": "x"}'] * 1001) + b"]", 422, "body"),
+        (b" " * 2_200_000, 413, "body"),
+    ]
+    for body, status, field in cases:
+        answer = service.call("POST", "/v1/errors", role="integration", content=body)
+        assert answer.status_code == status, (body[:60], answer.text)
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["errors"][0]["field"] == field
+    plain = service.call("POST", "/v1/errors", role="integration", headers={"Content-Type": "text/plain"}, content=b"x")
+    assert plain.status_code == 415
 
 
 def test_errors_in_an_array_are_taken_one_by_one(service: Service) -> None:
     """Good ones count, repeated ones change nothing, bad ones are named; clocks a year off count as their arrival."""
     good = {"service": "payment", "message": "ledger locked", "event_id": "e-1", "at": "2020-01-01T00:00:00Z"}
-    body = [good, good, {"service": "payment", "message": "ledger locked", "at": "2099-01-01T00:00:00Z"}, {"service": 1}]
+    ahead = {"service": "payment", "message": "ledger locked", "at": "2099-01-01T00:00:00Z"}
+    body = [good, good, ahead, {"service": 1}]
     answer = service.call("POST", "/v1/errors", role="integration", json=body)
     assert answer.status_code == 202
     told = answer.json()
@@ -282,7 +303,8 @@ async def test_a_killed_service_loses_and_doubles_nothing(
 ) -> None:
     """SIGKILL in the middle of a stream, everything sent again with new event ids: every report counts once."""
     ids = [uuid4() for _ in range(300)]
-    events = [worded(f"Upload bricht ab bei Schritt {'xyz'[n % 3]} heute", report_id) for n, report_id in enumerate(ids)]
+    texts = [f"Upload bricht ab bei Schritt {step} heute" for step in "xyz"]
+    events = [worded(texts[n % 3], report_id) for n, report_id in enumerate(ids)]
     await send(service.bootstrap_servers, events)
     service.wait_incidents(bool)
     service.process.kill()
@@ -291,7 +313,7 @@ async def test_a_killed_service_loses_and_doubles_nothing(
     service.wait_incidents(lambda found: sum(i["counts"]["report"] for i in found) == 300, within=30)
     last = {i["id"]: i["counts"]["report"] for i in service.incidents()}
     for incident_id, count in last.items():
-        faces = await _announced(service, incident_id, lambda found, n=count: found[-1]["counts"]["report"] == n)
+        faces = await _announced(service, incident_id, reports(count))
         versions = [face["version"] for face in faces]
         assert versions == sorted(set(versions))
     linked = await read_topic(service.bootstrap_servers, "signal.linked.v1")
@@ -304,10 +326,15 @@ async def test_counts_are_announced_at_most_once_a_second(service: Service) -> N
     for _ in range(40):
         await send(service.bootstrap_servers, [worded("Upload bricht seit gestern ab")])
     [incident] = service.wait_incidents(lambda found: bool(found) and found[0]["counts"]["report"] == 40)
-    faces = await _announced(service, incident["id"], lambda found: found[-1]["counts"]["report"] == 40)
+    faces = await _announced(service, incident["id"], reports(40))
     seconds = (datetime.now(UTC) - started).total_seconds()
     mere_counts = [face for face in faces if face["counts"]["report"] not in (1, 3)]
     assert len(mere_counts) <= seconds + 2
+
+
+def reports(number: int) -> Callable[[list[Any]], bool]:
+    """Whether the latest announcement counts so many reports."""
+    return lambda faces: bool(faces[-1]["counts"]["report"] == number)
 
 
 async def _announced(service: Service, incident_id: str, until: Callable[[list[Any]], bool]) -> list[Any]:

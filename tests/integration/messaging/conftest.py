@@ -1,4 +1,4 @@
-"""The plumbing put together inside the test's process: one database, consumers and relays that a test starts and stops."""
+"""The plumbing put together inside the test's process: a database, consumers and relays to start and stop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -69,9 +69,7 @@ class Plumbing:
         part = Consumption(self.pool, self.servers, "plumbing", "plumbing", ConsumerMetrics(registry), **options)
         router = KafkaRouter()
         part.subscribe(router, NumberedV1, handler, ceiling=ceiling)
-        settings = ServiceSettings(
-            port=1, database_url=self.database.app_dsn, KAFKA_BOOTSTRAP_SERVERS=self.servers
-        )
+        settings = ServiceSettings(port=1, database_url=self.database.app_dsn, KAFKA_BOOTSTRAP_SERVERS=self.servers)
         kafka = broker(settings)
         kafka.include_router(router)
         return self._run(part, registry, lambda stop: part.run(kafka, stop))

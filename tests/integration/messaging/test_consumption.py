@@ -5,16 +5,16 @@ from collections.abc import Sequence
 
 import asyncpg
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.local.kafka import Kafka
 from deploy.local.postgres import Postgres
 from shared.batches import Received
+from shared.deadletter import Ceiling
 from shared.inbox import StaleWatermark, accept_new_topic
 from shared.kafka import cluster_id
 from shared.processing import Processing
-from shared.deadletter import Ceiling
 from tests.fixtures.broker import delete_records
 from tests.fixtures.plumbing_service import NumberedV1, store
 from tests.fixtures.waiting import eventually
@@ -36,9 +36,7 @@ async def caught_up(plumbing: Plumbing, within: float = 30.0) -> None:
 
     async def behind() -> int:
         ends = {
-            partition.partition: end
-            for partition, end in (await plumbing.ends()).items()
-            if partition.topic == TOPIC
+            partition.partition: end for partition, end in (await plumbing.ends()).items() if partition.topic == TOPIC
         }
         marks = await plumbing.watermarks()
         return sum(end - marks.get(partition, 0) for partition, end in ends.items())
@@ -165,6 +163,25 @@ async def test_records_that_retention_took_are_counted_and_passed(plumbing: Plum
     assert second.count("blitz_consumer_events_total", topic=TOPIC, outcome="missed") == 100
 
 
+async def test_an_emptied_log_is_no_lag(plumbing: Plumbing) -> None:
+    """When retention took all that was not read, there is nothing to wait for and no reason to end the process."""
+    await publish(plumbing, numbered(100))
+    first = plumbing.consumer()
+    await caught_up(plumbing)
+    await first.stop()
+    await publish(plumbing, numbered(100, first=1000))
+    await delete_records(
+        plumbing.servers, {one: end for one, end in (await plumbing.ends()).items() if one.topic == TOPIC}
+    )
+    codes: list[int] = []
+    second = plumbing.consumer(stuck_seconds=1.0, die=codes.append)
+    await caught_up(plumbing)
+    await asyncio.sleep(6)
+    assert codes == []
+    assert second.part.lag() == {TOPIC: 0}
+    assert second.count("blitz_consumer_events_total", topic=TOPIC, outcome="missed") == 100
+
+
 async def test_a_database_restart_in_the_middle_is_survived(plumbing: Plumbing, postgres_server: Postgres) -> None:
     """Nothing is dead-lettered, lost or doubled; readiness says why meanwhile; it goes on by itself."""
     slow = 0.02
@@ -194,16 +211,19 @@ async def test_a_database_restart_in_the_middle_is_survived(plumbing: Plumbing, 
 
 
 async def test_a_broker_restart_is_survived(plumbing: Plumbing, kafka_server: Kafka) -> None:
-    """A killed broker comes back: the same consumer and the same relay go on."""
+    """A killed broker comes back: the same consumer and relay go on, and one that was started meanwhile joins."""
     plumbing.consumer()
     plumbing.relay()
     await plumbing.announce(numbered(200))
     await plumbing.wait_for_effects(200)
     await asyncio.to_thread(kafka_server.kill)
+    late = plumbing.consumer()
     await plumbing.announce(numbered(200, first=1000))
     await asyncio.sleep(3)
+    assert "not a member" in await problem(late)
     await asyncio.to_thread(kafka_server.start)
     await plumbing.wait_for_effects(400, within=60)
+    await eventually(lambda: problem(late), until=lambda text: not text, within=40)
     assert_each_once_in_order(await plumbing.effects(), [*numbered(200), *numbered(200, first=1000)])
 
 
@@ -230,8 +250,6 @@ async def problem(running: Running) -> str:
 
 async def delete_group(servers: str) -> None:
     """Forgets the committed offsets of the consumer's group by committing the beginning of time over them."""
-    from aiokafka import AIOKafkaConsumer
-
     consumer = AIOKafkaConsumer(bootstrap_servers=servers, group_id=GROUP, enable_auto_commit=False)
     await consumer.start()
     partitions = [TopicPartition(TOPIC, number) for number in range(6)]

@@ -10,7 +10,7 @@ from aiokafka import ConsumerRecord
 from shared.batches import Received
 from shared.deadletter import Ceiling, original_headers, own_header
 from shared.kafka import discard_producer, open_producer
-from shared.redelivery import Choice, resend
+from shared.redelivery import Choice, main, resend
 from tests.fixtures.plumbing_service import NumberedV1, store
 from tests.fixtures.waiting import eventually
 from tests.integration.messaging.conftest import TOPIC, Plumbing, Running, assert_each_once_in_order, numbered
@@ -37,7 +37,8 @@ async def records_of(plumbing: Plumbing, events: Sequence[NumberedV1]) -> list[C
 async def test_bad_records_in_the_middle_leave_alone(plumbing: Plumbing) -> None:
     """Bad JSON, an unknown shape, no headers, headers that are no text and a refusing constraint: five dead letters."""
     events = [*numbered(200), NumberedV1(name="key-1", number=13), *numbered(200, first=1000)]
-    good = (await records_of(plumbing, numbered(1, first=5000)))[0]
+    first = NumberedV1(name="first", number=1)
+    [good] = await records_of(plumbing, [first])
     producer = await open_producer(plumbing.servers, "test")
     for value, headers in (
         (b'{"name": "key-1", "number": 1', list(good.headers)),
@@ -53,16 +54,11 @@ async def test_bad_records_in_the_middle_leave_alone(plumbing: Plumbing) -> None
     consumer = plumbing.consumer()
     await plumbing.wait_for_effects(401)
     dead = await dead_letters(plumbing, 6)
-    assert_each_once_in_order(
-        await plumbing.effects(), [*numbered(1, first=5000), *[event for event in events if event.number != 13]]
-    )
-    assert {own_header(record.headers, "reason") for record in dead} == {
-        "NumberedV1: body: json_invalid",
-        "NumberedV1: number: missing",
-        "ValueError in from_headers (envelope.py:64)",
-        "UnicodeDecodeError in <dictcomp> (envelope.py:62)",
-        "CheckViolationError: number_is_not_thirteen, effect",
-    } or len({own_header(record.headers, "reason") for record in dead}) == 5
+    assert_each_once_in_order(await plumbing.effects(), [first, *(event for event in events if event.number != 13)])
+    reasons = {own_header(record.headers, "reason") for record in dead}
+    assert len(reasons) == 5
+    assert {"NumberedV1: body: json_invalid", "NumberedV1: number: missing"} <= reasons
+    assert not any("key-1" in reason for reason in reasons), "a reason repeats nothing of the payload"
     [constraint] = [record for record in dead if "thirteen" in own_header(record.headers, "reason")]
     assert NumberedV1.model_validate_json(constraint.value).number == 13
     assert int(own_header(constraint.headers, "attempts")) >= 3
@@ -97,6 +93,31 @@ async def test_a_dead_letter_sent_again_after_a_fix_counts_once(plumbing: Plumbi
     await plumbing.announce(numbered(1, first=5000))
     await plumbing.wait_for_effects(101)
     assert len(await plumbing.effects()) == 101
+
+
+async def test_the_command_line_lists_shows_and_resends(
+    plumbing: Plumbing, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Counts by topic and reason; a record with its headers, its payload only when asked; how many were sent again."""
+    monkeypatch.setenv("INCIDENTS_DATABASE_URL", plumbing.database.app_dsn)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", plumbing.servers)
+    plumbing.relay()
+    plumbing.consumer()
+    await plumbing.announce([*numbered(5), NumberedV1(name="secret-words", number=13)])
+    [letter] = await dead_letters(plumbing, 1)
+
+    async def said(*arguments: str) -> str:
+        assert await asyncio.to_thread(main, list(arguments)) == 0
+        return capsys.readouterr().out
+
+    listed = await said("list", TOPIC)
+    assert f"1  {DLQ}  CheckViolationError: number_is_not_thirteen" in listed
+    shown = await said("show", DLQ, str(letter.offset))
+    assert "dlq_reason: CheckViolationError" in shown
+    assert '"number":13' not in shown
+    assert '"number":13' in await said("show", DLQ, str(letter.offset), "--payload")
+    assert "1 sent again" in await said("resend", TOPIC, str(letter.offset))
+    assert "0 sent again, 1 had been sent before" in await said("resend", TOPIC, str(letter.offset))
 
 
 async def test_too_large_a_share_of_dead_letters_stops_consumption(plumbing: Plumbing) -> None:

@@ -48,7 +48,9 @@ def process(plumbing: Plumbing, tmp_path: Path) -> Iterator[START]:
         "after-commit-before-offset",
     ],
 )
-async def test_a_kill_between_two_steps_loses_and_doubles_nothing(plumbing: Plumbing, process: START, step: str) -> None:
+async def test_a_kill_between_two_steps_loses_and_doubles_nothing(
+    plumbing: Plumbing, process: START, step: str
+) -> None:
     """SIGKILL at the named step, then a start without it: every event has its effect once, in order."""
     events = numbered(400)
     await plumbing.announce(events)
@@ -63,7 +65,7 @@ async def test_a_kill_between_two_steps_loses_and_doubles_nothing(plumbing: Plum
 
 
 async def test_a_sleeper_over_a_rebalance_writes_nothing_twice(plumbing: Plumbing, process: START) -> None:
-    """SIGSTOP in the middle of the work, the other takes over its partitions, SIGCONT: nothing lost, nothing doubled."""
+    """SIGSTOP in the middle of the work, the other takes over, SIGCONT: nothing lost, nothing doubled."""
     sleeper, other = process(), process()
     events = numbered(4000, keys=40)
     await plumbing.announce(events[:1000])
@@ -92,5 +94,3 @@ async def test_a_stop_in_good_order_ends_with_zero(plumbing: Plumbing, process: 
     await eventually(plumbing.outbox_depth, until=lambda depth: depth == 0)
     assert_each_once_in_order(await plumbing.effects(), numbered(2000))
     assert "Traceback" not in first.log()
-
-

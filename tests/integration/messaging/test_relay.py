@@ -38,7 +38,7 @@ async def test_what_is_stored_is_published_untouched(plumbing: Plumbing) -> None
         trace_id = current_trace_id()
         async with transaction(plumbing.pool) as connection:
             await announce(connection, [Announcement(NumberedV1(name="ä", number=1))], "plumbing")
-    stored = await plumbing.pool.fetchrow("select * from outbox")
+    [stored] = await plumbing.pool.fetch("select * from outbox")
     plumbing.relay()
     await plumbing.wait_until_drained()
     [record] = await plumbing.published()
@@ -196,5 +196,3 @@ async def test_a_service_may_write_its_rows_and_the_outbox_in_one_statement(plum
 
 async def _value(value: float) -> float:
     return value
-
-

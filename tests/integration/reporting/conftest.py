@@ -87,12 +87,29 @@ def _wait_live(url: str, log_file: Path) -> None:
     raise AssertionError(f"the issuer is not there:\n{log_file.read_text()[-2000:]}")
 
 
+CANARY = """
+[offices.JC-CANARY]
+name = "An office that is an hour behind the others"
+land = "HH"
+time_zone = "Atlantic/Canary"
+team_size = 9
+duty_contact = "duty-jc-canary@office.example"
+"""
+
+
 @pytest.fixture
 def service(
-    service_process: Callable[..., ServiceProcess], database: Callable[[str], Database], topics: str, issuer: str
+    service_process: Callable[..., ServiceProcess],
+    database: Callable[[str], Database],
+    topics: str,
+    issuer: str,
+    tmp_path: Path,
 ) -> Service:
-    """The service on fresh tables and empty topics, ready."""
+    """The service on fresh tables and empty topics, ready; its catalogue has one office in another time zone."""
     place = database("reporting")
-    process = service_process("reporting", env={"OIDC_ISSUER": issuer}, database_of=place)
+    catalogue = tmp_path / "catalogue.toml"
+    catalogue.write_text(Path("deploy/catalogue.toml").read_text() + CANARY)
+    environment = {"OIDC_ISSUER": issuer, "CATALOGUE_FILE": str(catalogue)}
+    process = service_process("reporting", env=environment, database_of=place)
     process.start().wait_ready()
     return Service(process, topics, place, issuer)

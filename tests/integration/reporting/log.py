@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
-from aiokafka import TopicPartition
 
 from shared.batches import Received
 from shared.events import FeedbackSubmittedV1, HeatReportedV1, IncidentChangedV1, SignalLinkedV1
 from shared.kafka import log_bounds, open_producer, watching_consumer
+from tests.fixtures.broker import partitions_of
 from tests.fixtures.databases import Database
 from tests.fixtures.waiting import eventually
 
@@ -36,13 +36,8 @@ async def publish(bootstrap_servers: str, stream: Sequence[Received[Any]]) -> No
 async def caught_up(bootstrap_servers: str, database: Database, *, within: float = 30.0) -> None:
     """Waits until every partition's watermark is at the end of the log."""
     async with watching_consumer(bootstrap_servers) as consumer:
-        await consumer.topics()
-        partitions = [
-            TopicPartition(topic, partition)
-            for topic in TOPICS
-            for partition in consumer.partitions_for_topic(topic) or ()
-        ]
-        bounds = await log_bounds(consumer, partitions)
+        bounds = await log_bounds(consumer, await partitions_of(bootstrap_servers, TOPICS))
+    assert {partition.topic for partition in bounds} == set(TOPICS)
     ends = {(partition.topic, partition.partition): end for partition, (_, end) in bounds.items()}
     connection = await asyncpg.connect(database.owner_dsn)
     try:

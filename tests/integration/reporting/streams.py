@@ -174,7 +174,7 @@ def recompute(stream: Sequence[Received[Any]]) -> dict[str, list[tuple[Any, ...]
             counts[11 + CAUSES.index(event.cause)] += 1
     presses = {event.heat_id: event.service for event in by_type[HeatReportedV1]}
     return {
-        "rollup_day": sorted((*key, *counts) for key, counts in days.items()),
+        "rollup_day": sorted((*key, *counts[:11]) for key, counts in days.items()),
         "rollup_total": sorted((*key, *counts) for key, counts in totals.items()),
         "rollup_incident": sorted(Counter(event.state.value for event in incidents.values()).items()),
         "rollup_heat": sorted(Counter(presses.values()).items()),

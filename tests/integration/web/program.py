@@ -41,6 +41,7 @@ async def _endless(_: Request) -> Response:
         try:
             while True:
                 yield b"x" * 65536
+                await asyncio.sleep(0)
         finally:
             print("stream ended", flush=True)
 
@@ -48,7 +49,7 @@ async def _endless(_: Request) -> Response:
 
 
 async def _lazy_reader(request: Request) -> Response:
-    await asyncio.sleep(1)
+    await asyncio.sleep(2.5)
     return Response(str(len(await request.body())))
 
 
@@ -70,8 +71,9 @@ async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def _stale(_: FastAPI) -> AsyncIterator[None]:
-    raise StaleSchema("the schema lacks 0002; run: python -m shared.migrate services.sample")
+async def _stale(app: FastAPI) -> AsyncIterator[None]:
+    if app.title:
+        raise StaleSchema("the schema lacks 0002; run: python -m shared.migrate services.sample")
     yield
 
 

@@ -22,9 +22,18 @@ def test_a_short_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_process_says_what_is_wrong() -> None:
     """Exit code 78, one plain sentence that names the variable and repeats no secret."""
-    environment = {**os.environ, "FEEDBACK_DATABASE_URL": "postgresql://localhost/x", "FEEDBACK_RECEIPT_KEY": "tooshort"}
+    environment = {
+        **os.environ,
+        "FEEDBACK_DATABASE_URL": "postgresql://localhost/x",
+        "FEEDBACK_RECEIPT_KEY": "tooshort",
+    }
     done = subprocess.run(
-        [sys.executable, "-m", "services.feedback"], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "services.feedback"],
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 78
     assert "FEEDBACK_RECEIPT_KEY" in done.stderr

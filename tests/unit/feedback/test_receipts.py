@@ -58,7 +58,9 @@ def test_two_swapped_characters_are_noticed(receipt: bytes, first: int, second: 
         parse_receipt("".join(typed))
 
 
-@pytest.mark.parametrize("code", ["", "-", "7Q4M", "U" * 17, "7Q4M-0ZKT-9R2C-XW8H-5-5", "ü" * 17, "７" * 17, "\x00" * 17])
+@pytest.mark.parametrize(
+    "code", ["", "-", "7Q4M", "U" * 17, "7Q4M-0ZKT-9R2C-XW8H-5-5", "ü" * 17, "７" * 17, "\x00" * 17]
+)
 def test_what_is_no_code_is_refused(code: str) -> None:
     """Wrong length or foreign letters are typing errors."""
     with pytest.raises(MistypedReceipt):

@@ -79,8 +79,12 @@ def test_what_is_public() -> None:
     """Confirmed, being worked on, come back, and fixed for less than 14 days."""
     now = after(24 * 30)
     day = 24.0
-    assert [is_public(incident((OBSERVED, 0), (state, 1)), now) for state in (CONFIRMED, MITIGATING, REGRESSED)] == [True] * 3
-    assert not any(is_public(incident((OBSERVED, 0), (state, 1)), now) for state in (OBSERVED, CANDIDATE, REJECTED, CLOSED))
+    assert [is_public(incident((OBSERVED, 0), (state, 1)), now) for state in (CONFIRMED, MITIGATING, REGRESSED)] == [
+        True
+    ] * 3
+    assert not any(
+        is_public(incident((OBSERVED, 0), (state, 1)), now) for state in (OBSERVED, CANDIDATE, REJECTED, CLOSED)
+    )
     assert is_public(incident((CONFIRMED, 0), (FIXED, 16 * day + 1)), now)
     assert not is_public(incident((CONFIRMED, 0), (FIXED, 16 * day)), now)
 

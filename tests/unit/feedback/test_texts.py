@@ -12,10 +12,16 @@ from shared.events.vocabulary import Driver
 
 
 def sentences(texts: Texts) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for field in fields(texts):
         value = getattr(texts, field.name)
-        parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, tuple) else [("", value)]
+        parts = (
+            value.items()
+            if isinstance(value, dict)
+            else enumerate(value)
+            if isinstance(value, tuple)
+            else [("", value)]
+        )
         found |= {f"{field.name}.{key}": text for key, text in parts}
     return found
 

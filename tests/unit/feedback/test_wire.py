@@ -35,12 +35,12 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 @given(reports)
 def test_facts_are_the_model(report: Report) -> None:
     """The written JSON is what the model would have written, member by member, and holds no word."""
-    event = wire.facts_event(report, uuid4(), TRACE)
+    event, _ = wire.announced(report, uuid4(), uuid4(), TRACE)
     expected = FeedbackSubmittedV1(
         report_id=report.report_id, office=report.office, service=report.service, channel=report.channel,
         lang=report.lang, kind=report.kind, rating=report.rating, drivers=report.drivers, cause=report.cause,
         blames_person=report.blames_person, invited=False, submitted_at=report.submitted_at,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
     assert FeedbackSubmittedV1.model_validate_json(event.payload) == expected
     assert json.loads(event.payload) == json.loads(expected.model_dump_json())
 
@@ -48,7 +48,7 @@ def test_facts_are_the_model(report: Report) -> None:
 @given(reports)
 def test_words_are_the_model(report: Report) -> None:
     """The same for the words."""
-    event = wire.words_event(report, uuid4(), TRACE)
+    _, event = wire.announced(report, uuid4(), uuid4(), TRACE)
     expected = FeedbackWordedV1(
         report_id=report.report_id, text=report.text, office=report.office, service=report.service, lang=report.lang,
         kind=report.kind, drivers=report.drivers, cause=report.cause, blames_person=report.blames_person,
@@ -62,7 +62,7 @@ def test_words_are_the_model(report: Report) -> None:
 def test_headers_are_the_envelope(report: Report) -> None:
     """The stored headers are those of the CloudEvents envelope."""
     event_id = EventId(uuid4())
-    stored = wire.words_event(report, event_id, TRACE).headers
+    stored = wire.announced(report, uuid4(), event_id, TRACE)[1].headers
     envelope = Envelope(
         id=event_id, type="feedback.worded.v1", source="feedback", time=report.submitted_at,
         subject=str(report.report_id), traceparent=TRACE,

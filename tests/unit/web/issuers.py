@@ -39,7 +39,9 @@ class FakeIssuer:
         if request.url.path == "/.well-known/openid-configuration":
             self.fetches += 1
             return httpx.Response(200, json={"issuer": self.names_itself, "jwks_uri": f"{ISSUER}/jwks"})
-        return httpx.Response(200, json={"keys": [*self.extra_entries, *[key.as_dict(private=False) for key in self.keys]]})
+        return httpx.Response(
+            200, json={"keys": [*self.extra_entries, *[key.as_dict(private=False) for key in self.keys]]}
+        )
 
 
 class Clock:
@@ -52,13 +54,15 @@ class Clock:
         return self.now
 
 
-def verifier(issuer: FakeIssuer, clock: Clock | None = None, **options: str) -> TokenVerifier:
+def verifier(
+    issuer: FakeIssuer, clock: Clock | None = None, roles_claim: str = "roles", offices_claim: str = "offices"
+) -> TokenVerifier:
     clock = clock or Clock()
     return TokenVerifier(
         ISSUER,
         AUDIENCE,
-        options.get("roles_claim", "roles"),
-        options.get("offices_claim", "offices"),
+        roles_claim,
+        offices_claim,
         issuer.client,
         clock=clock,
         monotonic=clock,
@@ -83,7 +87,9 @@ def claims(**changes: Any) -> dict[str, Any]:
 def sign(key: SigningKey, payload: dict[str, Any], algorithm: str = "RS256", **header: Any) -> str:
     fields = {"alg": algorithm, "kid": key.kid, **header}
     fields = {name: value for name, value in fields.items() if value is not None}
-    return jwt.encode(fields, payload, key, algorithms=[algorithm], registry=None if algorithm == "RS512" else Signatures())
+    return jwt.encode(
+        fields, payload, key, algorithms=[algorithm], registry=None if algorithm == "RS512" else Signatures()
+    )
 
 
 def raw(header: dict[str, Any], payload: dict[str, Any], signature: bytes = b"") -> str:

@@ -66,7 +66,7 @@ async def test_a_bad_token_is_401_on_every_kind_of_route(kind: str, address: str
     """Wrong, expired, foreign and unsigned tokens are refused, on public routes that read tokens too."""
     app = sample.build(verifier(FakeIssuer(KEY)))
     async with sample.client_of(app) as client:
-        answer = await client.get(address, headers={"authorization": b"Bearer " + REFUSED[kind].encode()})
+        answer = await client.get(address, headers=[(b"authorization", b"Bearer " + REFUSED[kind].encode())])
     assert answer.status_code == 401, answer.text
     assert answer.headers["www-authenticate"].startswith("Bearer ")
     assert answer.headers["content-type"] == "application/problem+json"
@@ -100,7 +100,12 @@ async def test_good_tokens_of_all_algorithms_are_taken() -> None:
     ("payload", "options", "roles", "offices"),
     [
         ({"roles": ["admin", "cook"], "offices": "*"}, {}, {Role.ADMIN}, None),
-        ({"roles": "frontline reporter", "offices": "JC-001,JC-002"}, {}, {"frontline", "reporter"}, {"JC-001", "JC-002"}),
+        (
+            {"roles": "frontline reporter", "offices": "JC-001,JC-002"},
+            {},
+            {"frontline", "reporter"},
+            {"JC-001", "JC-002"},
+        ),
         ({"roles": ["reporter"], "offices": ["JC-001", "*"]}, {}, {"reporter"}, None),
         ({"roles": None, "offices": None}, {}, set(), set()),
         ({"roles": {"admin": True}, "offices": 7}, {}, set(), set()),
@@ -111,7 +116,12 @@ async def test_good_tokens_of_all_algorithms_are_taken() -> None:
             {"integration"},
             {"JC-003"},
         ),
-        ({"https://x.example/roles": ["reporter"]}, {"roles_claim": "https://x.example/roles"}, {"reporter"}, {"JC-001"}),
+        (
+            {"https://x.example/roles": ["reporter"]},
+            {"roles_claim": "https://x.example/roles"},
+            {"reporter"},
+            {"JC-001"},
+        ),
         ({"realm_access": ["roles"]}, {"roles_claim": "realm_access.roles"}, set(), {"JC-001"}),
     ],
 )
@@ -119,7 +129,7 @@ async def test_roles_and_offices_come_from_configured_claims(
     payload: dict[str, Any], options: dict[str, str], roles: set[str], offices: set[str] | None
 ) -> None:
     """Names or dotted paths; unknown roles are ignored; nothing usable means no role and no office."""
-    principal = await verifier(FakeIssuer(KEY), **options).verify(sign(KEY, claims(**payload)))
+    principal = await verifier(FakeIssuer(KEY), None, **options).verify(sign(KEY, claims(**payload)))
     assert principal.roles == roles
     assert principal.offices == offices
 

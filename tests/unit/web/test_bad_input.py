@@ -144,7 +144,11 @@ async def test_bad_addresses_are_refused_by_name(
 
 async def test_404_and_405_are_problem_documents(client: httpx.AsyncClient) -> None:
     """The framework's own refusals have the same shape; 405 says what is allowed."""
-    for method, address, status in (("GET", "/nope", 404), ("DELETE", "/v1/reports", 405), ("GET", "/hot/reports", 405)):
+    for method, address, status in (
+        ("GET", "/nope", 404),
+        ("DELETE", "/v1/reports", 405),
+        ("GET", "/hot/reports", 405),
+    ):
         answer = await client.request(method, address)
         assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
         assert answer.json()["status"] == status
@@ -159,10 +163,13 @@ async def test_what_was_sent_is_not_repeated(client: httpx.AsyncClient) -> None:
         assert sample.SECRET not in answer.text
 
 
-@given(body=st.binary(max_size=200) | st.recursive(
-    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["text", "rating", "drivers", "x"]), inner),
-).map(lambda value: json.dumps(value).encode()))
+@given(
+    body=st.binary(max_size=200)
+    | st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["text", "rating", "drivers", "x"]), inner),
+    ).map(lambda value: json.dumps(value).encode())
+)
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 def test_reading_any_bytes_gives_a_model_or_a_problem(body: bytes) -> None:
     """No input makes ``read_json`` raise anything but a problem of 400 or 422 that names a field."""

@@ -178,7 +178,9 @@ def _dangling(node: Any, document: dict[str, Any]) -> list[str]:
         return []
     name = node.get("$ref")
     missing = isinstance(name, str) and name.rpartition("/")[2] not in document["components"]["schemas"]
-    return ([str(name)] if missing else []) + [found for member in node.values() for found in _dangling(member, document)]
+    return ([str(name)] if missing else []) + [
+        found for member in node.values() for found in _dangling(member, document)
+    ]
 
 
 async def test_there_is_no_page_from_elsewhere(client: httpx.AsyncClient) -> None:

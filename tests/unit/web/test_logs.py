@@ -4,7 +4,7 @@ import asyncio
 import io
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import asyncpg
@@ -97,7 +97,7 @@ def _chained() -> BaseException:
         return outer
 
 
-ERRORS = {
+ERRORS: dict[str, Callable[[], BaseException]] = {
     "a plain error": lambda: _raised(ValueError(SECRET)),
     "a missing key": lambda: _raised(KeyError(SECRET)),
     "pydantic repeats the input": _invalid,

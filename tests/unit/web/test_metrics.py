@@ -71,13 +71,13 @@ def test_two_applications_do_not_share_a_registry() -> None:
     first, second = new_registry(), new_registry()
     HttpMetrics(first).observe("GET", "/", 200, 0.1)
     HttpMetrics(second)
-    assert second.get_sample_value("blitz_http_requests_total", {"method": "GET", "route": "/", "status": "200"}) is None
+    assert (
+        second.get_sample_value("blitz_http_requests_total", {"method": "GET", "route": "/", "status": "200"}) is None
+    )
 
 
 @pytest.mark.skipif(PROMTOOL is None, reason="apt-get update && apt-get install -y prometheus")
-async def test_promtool_finds_nothing_to_complain_about(
-    registry: CollectorRegistry, client: httpx.AsyncClient
-) -> None:
+async def test_promtool_finds_nothing_to_complain_about(registry: CollectorRegistry, client: httpx.AsyncClient) -> None:
     """`promtool check metrics` on all metrics of the plumbing and on the sample's own answer."""
     from prometheus_client import generate_latest  # noqa: PLC0415
 
@@ -95,14 +95,15 @@ async def test_openmetrics_is_given_to_those_who_ask(client: httpx.AsyncClient) 
     asked = await client.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
     assert asked.headers["content-type"].startswith("application/openmetrics-text")
     assert asked.text.endswith("# EOF\n")
-    assert list(text_string_to_metric_families(asked.text))
+    assert list(text_string_to_metric_families(asked.text))  # type: ignore[no-untyped-call]
 
 
 def test_a_slow_request_leaves_its_trace_as_exemplar(registry: CollectorRegistry) -> None:
     """From the slow bucket one gets to the log lines; fast requests pay nothing for it."""
     from prometheus_client.openmetrics.exposition import generate_latest  # noqa: PLC0415
 
-    lines = [line for line in generate_latest(registry).decode().splitlines() if "trace_id=" in line]
+    text = generate_latest(registry).decode()  # type: ignore[no-untyped-call]
+    lines = [line for line in text.splitlines() if "trace_id=" in line]
     assert len(lines) == 1
     assert 'le="1.0"' in lines[0]
     assert "0af7651916cd43dd8448eb211c80319c" in lines[0]
