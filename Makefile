@@ -1,7 +1,7 @@
 # The commands of the project. `make help` lists them.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check bench demo token rebuild dlq migrate schemas format lock clean
+.PHONY: help run test test-all check bench demo token rebuild dlq accept-new-topic migrate schemas format lock clean
 
 PY := .venv/bin/python
 # the environment of the running stack, of the same PORT_OFFSET
@@ -10,7 +10,7 @@ INSIDE := $(PY) -m deploy.local.inside
 ARGS ?=
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## Start the local stack with demo data (DEMO=0: without, FRESH=1: own empty data, PORT_OFFSET=n: moves all ports)
 	@sh deploy/install.sh local
@@ -57,6 +57,10 @@ rebuild: ## Rebuild reporting's tables from the log and compare them with the ol
 dlq: ## Dead letters: make dlq [ARGS="show <topic> <offset>"] [ARGS="resend <topic> <offset>"]
 	@sh deploy/install.sh local
 	@exec $(INSIDE) shared.deadletter $(or $(ARGS),list)
+
+accept-new-topic: ## After a topic was made anew: make accept-new-topic service=reporting topic=heat.reported.v1
+	@sh deploy/install.sh local
+	@exec $(INSIDE) shared.inbox accept-new-topic services.$(service) $(topic)
 
 migrate: ## Apply the migrations of all services to the running stack
 	@sh deploy/install.sh local

@@ -22,9 +22,9 @@ from faststream.kafka.schemas import Topic
 from shared.deadletter import Ceiling
 from shared.events import Event
 from shared.inbox import FORGET_ROWS, forget_events
-from shared.kafka import log_bounds, watching_consumer
+from shared.kafka import cluster_id, log_bounds, watching_consumer
 from shared.metrics import ConsumerMetrics
-from shared.postgres import DatabaseBusy
+from shared.postgres import is_busy
 from shared.processing import AfterCommit, Handler, Processing, Received
 from shared.subscription import COMMIT_SECONDS, Subscription, raw_parser
 
@@ -37,7 +37,7 @@ MAX_RECORDS = 500
 POLL_MS = 20
 WATCH_SECONDS = 5.0
 FORGET_SECONDS = 60.0
-FORGET_ROUNDS = 10
+FORGET_ROUNDS = 60
 STUCK_SECONDS = 30.0
 BATCH_STUCK_SECONDS = 180.0
 EX_SOFTWARE = 70
@@ -147,6 +147,7 @@ class Consumption:
         backoff = 0.5
         while not stop.is_set():
             try:
+                await cluster_id(self._bootstrap_servers)  # a start that fails half-way leaves clients open
                 await broker.start()
             except (KafkaError, OSError, TimeoutError) as error:
                 _log.warning("Kafka is not there: %s; again in %.1f s", error, backoff)
@@ -173,10 +174,9 @@ class Consumption:
             await subscription.commit_offsets()
 
     async def _forget(self) -> None:
-        with contextlib.suppress(DatabaseBusy):
-            for _ in range(FORGET_ROUNDS):
-                if await forget_events(self._pool) < FORGET_ROWS:
-                    return
+        for _ in range(FORGET_ROUNDS):
+            if await forget_events(self._pool) < FORGET_ROWS:
+                return
 
     async def _watch(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -231,7 +231,10 @@ async def _leave_raw(message: KafkaMessage) -> None:
 async def _until(stop: asyncio.Event, seconds: float, work: Callable[[], Any]) -> None:
     while not stop.is_set():
         await _wait(stop, seconds)
-        await work()
+        try:
+            await work()
+        except Exception as error:
+            _log.warning("work in the background failed: %s", error, exc_info=None if is_busy(error) else error)
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

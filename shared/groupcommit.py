@@ -60,7 +60,7 @@ class GroupCommit(Generic[Item, Result]):
         self._waiting: deque[_Waiting[Item, Result]] = deque()
         self._arrived = asyncio.Event()
         self._stopping = False
-        self._seconds_per_item = 0.0
+        self._seconds_per_batch = 0.0
 
     @property
     def waiting(self) -> int:
@@ -70,7 +70,8 @@ class GroupCommit(Generic[Item, Result]):
     def refuse_when_overloaded(self) -> None:
         """Raises ``Overloaded`` when the queue is full or its expected wait too long: call it before reading a body."""
         waiting = len(self._waiting)
-        expected = waiting * self._seconds_per_item / self._writers
+        batches = 1 + waiting // self._max_batch
+        expected = batches * self._seconds_per_batch / self._writers
         if self._stopping or waiting >= self._max_waiting or (waiting and expected > self._max_wait_seconds):
             raise Overloaded(with_jitter(5.0))
 
@@ -107,7 +108,7 @@ class GroupCommit(Generic[Item, Result]):
             if batch:
                 started = time.monotonic()
                 await self._commit(batch)
-                self._learn((time.monotonic() - started) / len(batch))
+                self._seconds_per_batch += 0.2 * (time.monotonic() - started - self._seconds_per_batch)
 
     def _take(self) -> list[_Waiting[Item, Result]]:
         batch: list[_Waiting[Item, Result]] = []
@@ -116,9 +117,6 @@ class GroupCommit(Generic[Item, Result]):
             if not waiting.answer.done():  # the client went away before its turn
                 batch.append(waiting)
         return batch
-
-    def _learn(self, seconds_per_item: float) -> None:
-        self._seconds_per_item += 0.2 * (seconds_per_item - self._seconds_per_item)
 
     async def _commit(self, batch: Sequence[_Waiting[Item, Result]]) -> None:
         try:

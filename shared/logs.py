@@ -107,7 +107,10 @@ class _InOrder(logging.StreamHandler[TextIO]):
 
 
 class Formatter(JsonFormatter):
-    """``time level logger message service trace_id`` and, for an exception, ``exception`` with type and stack."""
+    """``time level logger message service trace_id``; ``trace_ids`` for a batch; ``exception`` with type and stack.
+
+    Of a record's extra fields only these two are written: what is not named here never reaches a log.
+    """
 
     def __init__(self, service: str) -> None:
         super().__init__()
@@ -121,8 +124,10 @@ class Formatter(JsonFormatter):
             "logger": record.name,
             "message": _without_values(record.getMessage(), error),
             "service": self._service,
-            "trace_id": current_trace_id(),
+            "trace_id": getattr(record, "trace_id", None) or current_trace_id(),
         }
+        if trace_ids := getattr(record, "trace_ids", ()):
+            line["trace_ids"] = trace_ids
         if error is not None:
             line["exception"] = describe_exception(error)
         return self.jsonify_log_record(line)

@@ -160,6 +160,7 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
             self._sought.pop(partition, None)
             self._uncommitted[TopicPartition(self.topic, partition)] = offset
         self._count(outcome)
+        self._log_traces(outcome, records)
         for after_commit in outcome.after_commit:
             try:
                 after_commit()
@@ -271,6 +272,18 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
                 *(self.topic, letter.record.partition, letter.record.offset, letter.attempts, letter.reason),
                 extra={"trace_id": trace[0]} if trace else {},
             )
+
+    def _log_traces(self, outcome: Outcome, records: Sequence[Record]) -> None:
+        """One line a batch that is found by the trace id of each of its events."""
+        if not _log.isEnabledFor(logging.INFO):
+            return
+        headers = (dict(record.headers).get("ce_traceparent") or b"" for record in records)
+        traces = [trace[0] for header in headers if (trace := parse_traceparent(header.decode(errors="replace")))]
+        _log.info(
+            "%s: %d processed, %d seen before, %d dead-lettered",
+            *(self.topic, outcome.processed, outcome.duplicates, len(outcome.dead)),
+            extra={"trace_ids": list(dict.fromkeys(traces))},
+        )
 
     async def _wait_or_stop(self, seconds: float) -> bool:
         try:

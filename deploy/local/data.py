@@ -23,12 +23,15 @@ class DataDirectory:
         self._fresh = plan.fresh
         if plan.fresh:
             _sweep_fresh()
-            self.path = Path(tempfile.mkdtemp(prefix=_FRESH_PREFIX, dir=LOCAL))
-            self.path.chmod(0o711)
+            unlocked = Path(tempfile.mkdtemp(prefix="new-", dir=LOCAL))
+            unlocked.chmod(0o711)
+            self._lock = _lock(unlocked)
+            # named only now that it is locked: a stack that starts beside this one sweeps what is fresh and unlocked
+            self.path = unlocked.rename(LOCAL / unlocked.name.replace("new-", _FRESH_PREFIX))
         else:
             self.path = LOCAL / f"data{plan.suffix}"
             _make(self.path)
-        self._lock = _lock(self.path)
+            self._lock = _lock(self.path)
         if self._lock is None:
             raise StartFailed(
                 f"A stack runs on {self.path.relative_to(ROOT)} already{_who(self.path)}. Stop it with Ctrl-C, start a "

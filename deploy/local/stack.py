@@ -36,13 +36,11 @@ class Stack:
 
     def start(self) -> None:
         """Start everything and return when all is ready. Raises StartFailed; ``stop`` is still to be called then."""
-        self._at_once([self._start_databases, self._start_kafka])
+        # two lines side by side: the broker's JVM takes the longest, and migrations need no broker
+        self._at_once([self._prepare_databases, self._prepare_kafka])
         if self.stopping.is_set():
             return
         write_secret(self._plan.environment_file, self._environment_text())
-        self._at_once([self._make_topics, *[self._migration_of(service) for service in SERVICES]])
-        if self.stopping.is_set():
-            return
         self._at_once([*self._issuer(), *[self._start_of(service) for service in SERVICES]])
         for keeper in [*self._servers, *self._services]:
             keeper.watch()
@@ -113,9 +111,13 @@ class Stack:
         rows += [(service, product, plan.service_url(service), "ready") for service in SERVICES]
         return rows
 
-    def _start_databases(self) -> None:
-        if not self._plan.own_postgres:
-            return
+    def _prepare_databases(self) -> None:
+        if self._plan.own_postgres:
+            self._start_postgres()
+        if not self.stopping.is_set():
+            self._at_once([self._migration_of(service) for service in SERVICES])
+
+    def _start_postgres(self) -> None:
         log_file = self._plan.log_dir / "postgres.log"
         shorten(log_file)
         postgres = Postgres(self._data_dir / "postgres", self._plan.ports["POSTGRES_PORT"], log_file)
@@ -123,9 +125,14 @@ class Stack:
         own = [service for service in SERVICES if f"{service.upper()}_DATABASE_URL" not in self._plan.foreign]
         self._databases = provision(postgres.admin_dsn, own)
 
+    def _prepare_kafka(self) -> None:
+        if self._plan.own_kafka:
+            self._start_kafka()
+        if not self.stopping.is_set():
+            env = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": self._plan.bootstrap_servers}
+            run_once("deploy.kafka.topics", [], env, self._plan.log_dir / "topics.log", self.stopping)
+
     def _start_kafka(self) -> None:
-        if not self._plan.own_kafka:
-            return
         if not have_jars():
             # in a process of its own: the resolver would stay in our memory for as long as the stack runs
             run_once("deploy.local.jars", [], os.environ, None, self.stopping)
@@ -136,9 +143,6 @@ class Stack:
         ports = self._plan.ports
         kafka = Kafka(self._data_dir / "kafka", ports["KAFKA_PORT"], ports["KAFKA_CONTROLLER_PORT"], log_file)
         self._keep(self._servers, "Apache Kafka", kafka).part.start()
-
-    def _make_topics(self) -> None:
-        run_once("deploy.kafka.topics", [], self._child_environment(), self._plan.log_dir / "setup.log", self.stopping)
 
     def _migration_of(self, service: str) -> Callable[[], None]:
         log_file = self._plan.log_dir / f"migrate-{service}.log"

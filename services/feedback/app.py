@@ -12,8 +12,9 @@ from faststream.kafka import KafkaBroker
 from services.feedback import api, pages
 from services.feedback.config import FeedbackSettings
 from services.feedback.consumers import consumers
+from services.feedback.desk import Desk
 from services.feedback.domain.receipts import ReceiptKeys
-from services.feedback.handlers import Desk, store_reports
+from services.feedback.handlers import store_reports
 from services.feedback.metrics import FeedbackMetrics
 from services.feedback.projection import PublicIncidents
 from shared.batches import Consumption

@@ -4,26 +4,24 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import Final, cast
+from typing import Final
 from uuid import UUID
 
 import asyncpg
 import uuid_utils.compat as uuids
-from starlette.requests import HTTPConnection
 
 from services.feedback import store, wire
+from services.feedback.desk import Desk
 from services.feedback.domain.incidents import follow_merges
 from services.feedback.domain.judgement import judge_blame, judge_cause
-from services.feedback.domain.receipts import ReceiptKeys, format_receipt, parse_receipt
+from services.feedback.domain.receipts import format_receipt, parse_receipt
 from services.feedback.domain.report import Report, Submission, canonical_body, kind_of, language_of
 from services.feedback.domain.story import Link, Story, tell
-from services.feedback.projection import PublicIncidents
 from services.feedback.store import NewReport
-from shared.catalogue import Catalogue, CatalogueFile
+from shared.catalogue import Catalogue
 from shared.events import IncidentChangedV1, SignalLinkedV1
 from shared.events.vocabulary import Language
 from shared.failpoints import reach
-from shared.groupcommit import GroupCommit
 from shared.postgres import DatabaseBusy, transaction
 from shared.text.cleaning import clean
 from shared.text.masking import mask
@@ -54,22 +52,6 @@ class Accepted:
     report: Report
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What the use cases work with; made once by the composition root."""
-
-    pool: asyncpg.Pool
-    keys: ReceiptKeys
-    catalogue: CatalogueFile
-    incidents: PublicIncidents
-    commits: GroupCommit[NewReport, UUID]
-
-
-def desk_of(connection: HTTPConnection) -> Desk:
-    """The desk of the application that serves a request."""
-    return cast(Desk, connection.app.state.desk)
-
-
 def random_key() -> bytes:
     """An idempotency key for those who sent none."""
     return secrets.token_bytes(16)
@@ -83,23 +65,7 @@ async def submit_report(desk: Desk, submission: Submission, idempotency_key: byt
     """
     text = clean(submission.text)
     _check(desk.catalogue.current, submission, text, now.date())
-    drivers = tuple(dict.fromkeys(submission.drivers))
-    kind = kind_of(submission.kind, submission.rating, has_text=bool(text))
-    report = Report(
-        report_id=uuids.uuid7(),
-        office=submission.office,
-        service=submission.service,
-        channel=submission.channel,
-        lang=language_of(submission.lang, submission.accept_language),
-        kind=kind,
-        rating=submission.rating,
-        drivers=drivers,
-        text=mask(text),
-        joins_incident=submission.joins_incident,
-        cause=judge_cause(drivers, kind),
-        blames_person=judge_blame(drivers, kind, submission.rating),
-        submitted_at=now,
-    )
+    report = _judge(submission, text, now)
     receipt = desk.keys.receipt_for(idempotency_key)
     facts, words = wire.announced(report, uuids.uuid7(), uuids.uuid7(), current_traceparent())
     item = NewReport(
@@ -116,6 +82,27 @@ async def submit_report(desk: Desk, submission: Submission, idempotency_key: byt
     reach("feedback-committed")
     stored = report if report_id == report.report_id else replace(report, report_id=report_id)
     return Accepted(format_receipt(receipt), stored)
+
+
+def _judge(submission: Submission, text: str, now: datetime) -> Report:
+    """The report as it is kept. ``text`` is the cleaned original; only its masked form goes on."""
+    drivers = tuple(dict.fromkeys(submission.drivers))
+    kind = kind_of(submission.kind, submission.rating, has_text=bool(text))
+    return Report(
+        report_id=uuids.uuid7(),
+        office=submission.office,
+        service=submission.service,
+        channel=submission.channel,
+        lang=language_of(submission.lang, submission.accept_language),
+        kind=kind,
+        rating=submission.rating,
+        drivers=drivers,
+        text=mask(text),
+        joins_incident=submission.joins_incident,
+        cause=judge_cause(drivers, kind),
+        blames_person=judge_blame(drivers, kind, submission.rating),
+        submitted_at=now,
+    )
 
 
 def _check(catalogue: Catalogue, submission: Submission, text: str, today: date) -> None:

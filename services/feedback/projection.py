@@ -49,6 +49,8 @@ class PublicIncidents:
                 await self.refresh(datetime.now(UTC))
             except DatabaseBusy:
                 _log.warning("The known incidents could not be read again; the last known ones stay in force")
+            except Exception:  # this task must outlive a row it can't read: without it, news would stop for good
+                _log.exception("The known incidents could not be read again; the last known ones stay in force")
             self._changed.clear()
             try:
                 await asyncio.wait_for(self._changed.wait(), POLL_SECONDS)

@@ -40,8 +40,7 @@ class FiguresCollector(Collector):
 
     def __init__(self, registry: CollectorRegistry, catalogue: Callable[[], Catalogue]) -> None:
         self._catalogue = catalogue
-        self._totals: Totals | None = None
-        self._read_at = 0.0
+        self._shown: list[Metric] = []
         registry.register(self)
 
     async def run(self, pool: asyncpg.Pool, stop: asyncio.Event) -> None:
@@ -57,8 +56,20 @@ class FiguresCollector(Collector):
     async def refresh(self, pool: asyncpg.Pool) -> None:
         """Reads the totals once. Raises ``DatabaseBusy``."""
         async with readings.snapshot(pool) as conn:
-            self._totals = await readings.get_totals(conn)
-        self._read_at = time.time()
+            totals = await readings.get_totals(conn)
+        self.show(totals, read_at=time.time())
+
+    def show(self, totals: Totals, read_at: float) -> None:
+        """From now on scrapes show these totals, read at this Unix time; the work per scrape is to write them down."""
+        services = frozenset(list(self._catalogue().services)[:MAX_SERVICES])
+        self._shown = [
+            *_reports(totals.reports, services),
+            *_causes(totals.reports),
+            _states(totals.states),
+            *(_histogram(measure, totals.buckets[measure]) for measure in Measure),
+            _heat(totals.heat, services),
+            *_freshness(totals, read_at),
+        ]
 
     def describe(self) -> list[Metric]:
         """Nothing: the registry need not collect to learn the names."""
@@ -66,29 +77,21 @@ class FiguresCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """One scrape."""
-        totals = self._totals
-        if totals is None:
-            return
-        services = frozenset(list(self._catalogue().services)[:MAX_SERVICES])
-        yield from _reports(totals.reports, services)
-        yield from _causes(totals.reports)
-        yield _states(totals.states)
-        yield from (_histogram(measure, totals.buckets[measure]) for measure in Measure)
-        yield _heat(totals.heat, services)
-        yield from self._freshness(totals)
+        yield from self._shown
 
-    def _freshness(self, totals: Totals) -> Iterator[Metric]:
-        newest = GaugeMetricFamily(
-            "blitz_figures_newest_event_timestamp_seconds",
-            "Unix time of the newest event in the figures, by topic.",
-            labels=["topic"],
-        )
-        for topic, at in sorted(totals.newest.items()):
-            newest.add_metric([topic], at.timestamp())
-        yield newest
-        yield GaugeMetricFamily(
-            "blitz_figures_read_timestamp_seconds", "Unix time of the last reading of the totals.", value=self._read_at
-        )
+
+def _freshness(totals: Totals, read_at: float) -> Iterator[Metric]:
+    newest = GaugeMetricFamily(
+        "blitz_figures_newest_event_timestamp_seconds",
+        "Unix time of the newest event in the figures, by topic.",
+        labels=["topic"],
+    )
+    for topic, at in sorted(totals.newest.items()):
+        newest.add_metric([topic], at.timestamp())
+    yield newest
+    yield GaugeMetricFamily(
+        "blitz_figures_read_timestamp_seconds", "Unix time of the last reading of the totals.", value=read_at
+    )
 
 
 def _reports(rows: list[dict[str, Any]], services: Collection[str]) -> Iterator[Metric]:

@@ -35,6 +35,9 @@ _PERSONAL_PARTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?i)([\\/](?:home|users)[\\/])[^\\/\s]{1,64}"), r"\1<user>"),
     (re.compile(r"(?<![\w-])\+?\d(?:[ /.-]?\d){6,}(?![\w-])"), "<number>"),
 )
+_MAYBE_VARIABLE = re.compile(r"[0-9@/\\]")
+_MAYBE_PERSONAL = re.compile(r"[0-9@=/\\]")
+"""Without one of these no pattern can match; most names of functions and modules are passed on at once."""
 _UNINFORMATIVE = frozenset(
     {"", "?", "<unknown>", "<anonymous>", "anonymous", "stripped_application_code", "<redacted>"}
 )
@@ -51,6 +54,8 @@ class StackFrame:
 
 def mask_variable_parts(text: str) -> str:
     """``text`` with addresses, ids, paths, hex and numbers replaced by literals such as ``<uuid>``."""
+    if _MAYBE_VARIABLE.search(text) is None:
+        return text
     for pattern, literal in _VARIABLE_PARTS:
         text = pattern.sub(literal, text)
     return text
@@ -58,6 +63,8 @@ def mask_variable_parts(text: str) -> str:
 
 def scrub_personal_parts(text: str) -> str:
     """A technical message without e-mail, IBAN, IP, URL secrets, account names in paths and long numbers."""
+    if _MAYBE_PERSONAL.search(text) is None:
+        return text
     for pattern, literal in _PERSONAL_PARTS:
         text = pattern.sub(literal, text)
     return text

@@ -178,7 +178,7 @@ class SimilarityIndex(Generic[Key]):
         return heapq.nlargest(SCORED_CANDIDATES, hits, key=hits.__getitem__)
 
     def _entry_weight(self, entry: _Entry[Key]) -> float:
-        """The weight of a known text. Frequencies drift slowly: it is computed again when the texts have grown by half."""
+        """The weight of a known text. Frequencies drift slowly: it is computed anew after growth by half."""
         texts = len(self._entries) + _ASSUMED_TEXTS
         if not entry.weighed_among or not 2 * entry.weighed_among <= 3 * texts <= 4.5 * entry.weighed_among:
             entry.weight = sum(self._weight(feature) for feature in entry.text.features)

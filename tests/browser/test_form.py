@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from playwright.async_api import ConsoleMessage, Page
+from playwright.async_api import Page
 
 from services.feedback.texts import ENGLISH, GERMAN, Texts
 from tests.browser import chromium
@@ -140,9 +140,9 @@ async def test_switching_the_language_keeps_the_office(visit: Visit) -> None:
 async def test_nothing_sticks_out_or_is_refused(visit: Visit, width: int) -> None:
     """No sideways scrolling, no error in the console (a violated policy would be one), no request to anybody else."""
     page = await visit("/?office=JC-001", scripts=True, width=width)
-    messages: list[ConsoleMessage] = []
+    messages: list[str] = []
     foreign: list[str] = []
-    page.on("console", messages.append)
+    page.on("console", lambda message: messages.append(message.text))
     page.on("request", lambda request: foreign.append(request.url) if "127.0.0.1" not in request.url else None)
     await page.reload()
     await page.check("#rating-1")
@@ -154,7 +154,7 @@ async def test_nothing_sticks_out_or_is_refused(visit: Visit, width: int) -> Non
     )
     await page.goto(page.url.split("?")[0] + "receipt")
     assert await page.evaluate("document.documentElement.scrollWidth") <= width
-    assert [message.text for message in messages] == []
+    assert messages == []
     assert foreign == []
     assert await page.evaluate("document.cookie + localStorage.length + sessionStorage.length") == "00"
 

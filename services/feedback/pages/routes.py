@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from services.feedback.desk import desk_of
 from services.feedback.domain.incidents import Incident
 from services.feedback.domain.receipts import MistypedReceipt
 from services.feedback.handlers import (
@@ -19,7 +20,6 @@ from services.feedback.handlers import (
     KeyReused,
     Refused,
     ToldStory,
-    desk_of,
     random_key,
     submit_report,
     tell_receipt,
@@ -34,6 +34,8 @@ from shared.postgres import DatabaseBusy
 _TIME_ZONE: Final = ZoneInfo("Europe/Berlin")
 _FAULTS_SHOWN: Final = 3
 _KEY_BYTES: Final = 24
+_SAME_FORM_ON_BACK: Final = "private, no-cache"
+"""With ``no-store`` the back button would fetch a form with another key, and sending again would store twice."""
 
 
 class Pages:
@@ -154,7 +156,9 @@ def router() -> APIRouter:
         query = request.query_params
         lang = query.get("lang", "") if query.get("lang") in TEXTS else ""
         entered = Entered(office=query.get("office", ""), service=query.get("service", "other"), lang=lang)
-        return pages.form(request, _texts(request), entered)
+        answer = pages.form(request, _texts(request), entered)
+        answer.headers["Cache-Control"] = _SAME_FORM_ON_BACK
+        return answer
 
     @routes.post("/")
     async def send_form(request: Request) -> Response:

@@ -99,6 +99,7 @@ class Workspace:
     def __init__(self, memory: Representatives) -> None:
         self._memory = memory
         self._added: dict[GroupId, tuple[Representative, TextFeatures]] = {}
+        self._per_incident: Counter[IncidentId] = Counter()
         self._index: SimilarityIndex[GroupId] = SimilarityIndex()
         self._hits: dict[GroupId, datetime] = {}
         self._moved: dict[IncidentId, IncidentId | None] = {}
@@ -129,14 +130,14 @@ class Workspace:
 
     def wants_more_of(self, incident: IncidentId) -> bool:
         """Whether another representative of ``incident`` would be kept."""
-        added = sum(1 for representative, _ in self._added.values() if representative.incident == incident)
-        return self._memory._per_incident[incident] + added < REPRESENTATIVES_PER_INCIDENT
+        return self._memory._per_incident[incident] + self._per_incident[incident] < REPRESENTATIVES_PER_INCIDENT
 
     def add(self, representative: Representative, text: str) -> None:
         """Makes a new representative findable within this transaction."""
         features = self.features(text)
         if features.features:
             self._added[representative.group] = (representative, features)
+            self._per_incident[representative.incident] += 1
             self._index.add(representative.group, features)
 
     def seen(self, groups: Iterable[GroupId], at: datetime) -> None:

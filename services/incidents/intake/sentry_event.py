@@ -118,7 +118,7 @@ def clean_name(value: object) -> str | None:
 def clean_transaction(value: object) -> str | None:
     """A route or task without its query and with its ids masked."""
     text = clean_name(_text(value).partition("?")[0])
-    return mask_variable_parts(text) if text and any(char.isdigit() for char in text) else text
+    return None if text is None else "/".join(mask_variable_parts(part) for part in text.split("/"))
 
 
 def _main_exception(event: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -48,9 +48,7 @@ class Service:
             sent["Authorization"] = f"Bearer {self.token(role, offices)}"
         if content is not None:
             sent.setdefault("Content-Type", "application/json")
-        return httpx.request(
-            method, f"{self.process.url}{path}", headers=sent, json=json, content=content, timeout=20
-        )
+        return httpx.request(method, f"{self.process.url}{path}", headers=sent, json=json, content=content, timeout=20)
 
     def incidents(self, query: str = "?state=any", role: str = "quality_manager", offices: str = "*") -> list[Any]:
         """The items of the list."""

@@ -96,7 +96,7 @@ async def test_a_report_without_words_makes_no_incident(workshop: Workshop) -> N
 
 
 async def test_a_report_joins_the_incident_it_names(workshop: Workshop) -> None:
-    """"Me too" joins the named incident, with words or without; an unknown one is no reason to lose the report."""
+    """ "Me too" joins the named incident, with words or without; an unknown one is no reason to lose the report."""
     grouping = workshop.grouping()
     first = report("Portal wirft mich nach der Anmeldung hinaus")
     await workshop.feed(grouping, first)

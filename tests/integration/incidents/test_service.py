@@ -216,7 +216,7 @@ def test_heat_counts_once_and_only_for_ones_own_office(service: Service) -> None
 async def test_the_life_of_an_incident_over_http(service: Service) -> None:
     """Observed → confirmed → mitigating → fixed → closed → reopened, each logged and announced with rising versions."""
     await send(service.bootstrap_servers, [worded("Upload bricht ab"), worded("Anruf", office="JC-002")])
-    incident = service.wait_incidents(lambda found: len(found) == 2, "?state=any&office=JC-001&q=unterlagen"[:25])[0]
+    [incident] = service.wait_incidents(bool, "?state=any&office=JC-001&q=unterlagen")
     path = f"/v1/incidents/{incident['id']}"
     early = service.call("POST", f"{path}/fix", json={"reason": "too early"})
     assert early.status_code == 409 and early.json()["errors"][0]["allowed"] == "confirmed, mitigating, regressed"
@@ -279,21 +279,22 @@ async def test_foreign_offices_do_not_exist(service: Service) -> None:
 
 async def test_pages_show_every_incident_once(service: Service) -> None:
     """Every order is walked by cursors without loss or repetition; a cursor of another order is refused."""
-    texts = [f"{word} meldet gar nichts mehr" for word in ("Alpha", "Berta", "Cäsar", "Dora", "Emil", "Friedrich")]
-    await send(service.bootstrap_servers, [worded(text) for text in texts for _ in range(len(text) % 3 + 1)])
-    total = len(service.wait_incidents(lambda found: sum(i["counts"]["report"] for i in found) >= len(texts)))
+    texts = ["Aufzug steckt fest", "Brief verloren", "Telefon besetzt", "Geld fehlt", "Formular leer", "Termin falsch"]
+    await send(service.bootstrap_servers, [worded(text) for n, text in enumerate(texts) for _ in range(n % 3 + 1)])
+    total = len(service.wait_incidents(lambda found: sum(i["counts"]["report"] for i in found) == 12))
+    assert total == len(texts)
     for sort in ("last_seen", "first_seen", "signals"):
         seen: list[str] = []
-        cursor = ""
+        cursor, last_cursor = "", ""
         while True:
             page = service.call("GET", f"/v1/incidents?state=any&sort={sort}&limit=2{cursor}").json()
             seen += [item["id"] for item in page["items"]]
             if page["next"] is None:
                 break
-            cursor = f"&cursor={page['next']}"
+            cursor = last_cursor = f"&cursor={page['next']}"
         assert len(seen) == len(set(seen)) == total == page["total"]
         other = "signals" if sort != "signals" else "last_seen"
-        assert service.call("GET", f"/v1/incidents?state=any&sort={other}{cursor}").status_code == 422
+        assert service.call("GET", f"/v1/incidents?state=any&sort={other}{last_cursor}").status_code == 422
     assert service.call("GET", "/v1/incidents?cursor=nonsense").status_code == 422
     assert service.call("GET", "/v1/incidents?state=broken").json()["errors"][0]["field"] == "state"
 
@@ -342,7 +343,9 @@ async def _announced(service: Service, incident_id: str, until: Callable[[list[A
     deadline = datetime.now(UTC).timestamp() + 15
     while True:
         records = await read_topic(service.bootstrap_servers, "incident.changed.v1")
-        faces = [json.loads(record.value) for record in records if (record.key or b"").decode() == incident_id]
+        # A relay that was killed may send a record twice: the same event id, which every inbox drops.
+        unique = {dict(record.headers)["ce_id"]: record for record in records if record.key == incident_id.encode()}
+        faces = [json.loads(record.value) for record in unique.values()]
         if faces and until(faces):
             return faces
         assert datetime.now(UTC).timestamp() < deadline, faces[-1:] or "nothing announced"

@@ -139,8 +139,8 @@ BAD_QUESTIONS = [
     ("channel=fax", "channel", "web"),
     ("lang=klingon", "lang", "de"),
     ("form=2026-01-01", "form", ""),
-    ("by=%00", "by", "office"),
-    ("service=%00", "service", "payment"),
+    ("by=%00", "by", "no NUL"),
+    ("service=%00", "service", "no NUL"),
 ]
 
 

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import time
 from datetime import timedelta
 from random import Random
 from uuid import UUID
@@ -88,9 +87,9 @@ async def test_domain_metrics_are_clean_and_continue_after_a_restart(service: Se
     assert monotonic(first_scrape, later) == []
 
 
-async def test_hostile_labels_stay_bounded_and_the_scrape_quick(service: Service) -> None:
+async def test_hostile_labels_stay_bounded(service: Service) -> None:
     """Services nobody knows count as "other", unknown paths as one route; no office and no language in any label; the
-    scrape stays small and quick."""
+    scrape stays small."""
     events = [report(Random(n), START, service=f"service-{n}", office=f"JC-{n}") for n in range(3000)]
     await publish(service.bootstrap_servers, [received(event, n, START) for n, event in enumerate(events)])
     await caught_up(service.bootstrap_servers, service.database)
@@ -101,12 +100,6 @@ async def test_hostile_labels_stay_bounded_and_the_scrape_quick(service: Service
     assert not {label for _, labels in found for label, _ in labels} & {"office", "lang", "language"}
     text = service.metrics()
     assert sum(not line.startswith("#") for line in text.splitlines()) < 5000
-    durations = []
-    for _ in range(20):
-        begun = time.perf_counter()
-        service.metrics()
-        durations.append(time.perf_counter() - begun)
-    assert sorted(durations)[len(durations) // 2] < 0.1, "a scrape takes 20 ms on an idle machine"
 
 
 @pytest.mark.parametrize("accept", ["application/openmetrics-text; version=1.0.0", "text/plain"])

@@ -118,6 +118,19 @@ async def test_a_wait_that_would_be_too_long_is_refused() -> None:
     assert 10 <= len(refused) < 20
 
 
+async def test_a_burst_after_quiet_times_is_accepted() -> None:
+    """A commit costs about the same for one as for many: single slow commits before say nothing against a burst."""
+
+    async def write(connection: object, items: Sequence[int]) -> list[int | Exception]:
+        await asyncio.sleep(0.02)
+        return list(items)
+
+    async with running(write) as commit:
+        for number in range(10):
+            await commit.submit(number)
+        assert await asyncio.gather(*(commit.submit(number) for number in range(1000))) == list(range(1000))
+
+
 async def test_a_client_that_goes_away_disturbs_nobody() -> None:
     """A cancelled submit leaves its neighbours alone; before its turn it is not even written."""
     written: list[int] = []
