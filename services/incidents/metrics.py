@@ -87,7 +87,9 @@ class IncidentMetrics:
     """How many incidents there are, by state; set by the task that announces counts."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._incidents = Gauge("blitz_incidents_stored", "Incidents in the table, by state.", ("state",), registry=registry)
+        self._incidents = Gauge(
+            "blitz_incidents_stored", "Incidents in the table, by state.", ("state",), registry=registry
+        )
 
     def set_states(self, counts: dict[str, int]) -> None:
         """Sets every state, those without an incident too."""

@@ -142,9 +142,7 @@ async def take_title_numbers(connection: asyncpg.Connection, titles: Sequence[st
         return {}
     amounts = dict(wanted)
     rows = queries.take_title_numbers(connection, titles=list(amounts), amounts=list(amounts.values()))
-    return {
-        row["title"]: list(range(row["last"] - amounts[row["title"]] + 1, row["last"] + 1)) async for row in rows
-    }
+    return {row["title"]: list(range(row["last"] - amounts[row["title"]] + 1, row["last"] + 1)) async for row in rows}
 
 
 async def lock_incidents(connection: asyncpg.Connection, ids: Iterable[UUID]) -> dict[IncidentId, StoredIncident]:

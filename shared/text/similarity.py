@@ -6,6 +6,7 @@ bound: only rare features are followed, postings are capped, and a fixed number 
 
 import heapq
 import re
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from math import log, sqrt
@@ -81,7 +82,8 @@ def features_of(text: str) -> TextFeatures:
                 grams[word[start : start + _GRAM_LENGTH]] = None
         if len(grams) >= MAX_FEATURES:
             break
-    return TextFeatures(frozenset(list(grams)[:MAX_FEATURES]), words)
+    # Interned: thousands of texts share their features, and each text would otherwise hold copies of its own.
+    return TextFeatures(frozenset(sys.intern(gram) for gram in list(grams)[:MAX_FEATURES]), words)
 
 
 @dataclass(slots=True)

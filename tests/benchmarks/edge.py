@@ -9,8 +9,9 @@ from statistics import median
 
 from tests.benchmarks.figures import Figure, spread
 from tests.benchmarks.load import Answer, closed_loop, open_loop, percentile
-from tests.benchmarks.stack import Stack, free_port, process, wait_for
+from tests.benchmarks.stack import Stack, process, wait_for
 from tests.benchmarks.texts import Body, complaints, ratings
+from tests.fixtures.servers import free_port
 
 ROUNDS = 3
 SECONDS = 6

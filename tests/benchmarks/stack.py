@@ -3,7 +3,6 @@
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ import httpx
 
 from deploy.local.kafka import Kafka, create_topics
 from deploy.local.postgres import Postgres, provision
+from tests.fixtures.servers import free_port
 
 SERVICES = ("feedback", "incidents", "reporting")
 READY_SECONDS = 60.0
@@ -31,14 +31,6 @@ class Stack:
     reporting_dsn: str
     admin_dsn: str
     token: str
-
-
-def free_port() -> int:
-    """A port on loopback that nobody holds at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

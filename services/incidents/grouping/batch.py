@@ -151,9 +151,7 @@ class SignalBatch:
             self._named[incident] = incident
 
 
-async def final_incidents(
-    connection: asyncpg.Connection, ids: Iterable[IncidentId]
-) -> dict[IncidentId, IncidentId]:
+async def final_incidents(connection: asyncpg.Connection, ids: Iterable[IncidentId]) -> dict[IncidentId, IncidentId]:
     """Each id with what it was merged into in the end (itself when it was not)."""
     final = {incident: incident for incident in ids}
     for _ in range(MAX_MERGE_STEPS):
@@ -163,5 +161,3 @@ async def final_incidents(
             break
         final = {first: IncidentId(onward.get(last, last)) for first, last in final.items()}
     return final
-
-

@@ -16,7 +16,8 @@ from services.incidents.domain.grouping import Alike
 from services.incidents.domain.model import GroupId, IncidentId, Signal
 from shared.text.similarity import SimilarityIndex, TextFeatures, features_of
 
-MAX_REPRESENTATIVES = 20_000
+MAX_REPRESENTATIVES = 8_000
+"""About 7 kB each."""
 REPRESENTATIVES_PER_INCIDENT = 8
 NEIGHBOURS = 5
 

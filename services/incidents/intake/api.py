@@ -199,6 +199,4 @@ def _all_refused(refused: list[RefusedError], *, single: bool) -> list[FieldErro
 
 
 def _unknown(field: str, allowed: Any) -> Problem:
-    return Problem(
-        422, "Some fields are not valid", detail=f"Unknown {field}", field=field, allowed=", ".join(allowed)
-    )
+    return Problem(422, "Some fields are not valid", detail=f"Unknown {field}", field=field, allowed=", ".join(allowed))

@@ -68,9 +68,7 @@ async def keep_forgetting(pool: asyncpg.Pool, clock: Callable[[], datetime], sto
     while not stop.is_set():
         try:
             async with transaction(pool) as connection:
-                await queries.forget_accepted_events(
-                    connection, before=clock() - ACCEPTED_FOR, max_rows=FORGET_ROWS
-                )
+                await queries.forget_accepted_events(connection, before=clock() - ACCEPTED_FOR, max_rows=FORGET_ROWS)
         except DatabaseBusy:
             _log.warning("old event ids wait for the database")
         with contextlib.suppress(TimeoutError):

@@ -28,10 +28,7 @@ _log = logging.getLogger(__name__)
 
 async def announce_pending(connection: asyncpg.Connection, now: datetime) -> int:
     """Announces up to ``MAX_INCIDENTS`` incidents that have waited a second, in the caller's transaction."""
-    rows = [
-        row
-        async for row in queries.take_pending_incidents(connection, before=now - PAUSE, max_rows=MAX_INCIDENTS)
-    ]
+    rows = [row async for row in queries.take_pending_incidents(connection, before=now - PAUSE, max_rows=MAX_INCIDENTS)]
     if not rows:
         return 0
     announcements = []

@@ -61,9 +61,7 @@ async def list_incidents(
 ) -> list[StoredIncident]:
     """Up to ``max_rows`` incidents after the given place."""
     value, last_id = after if after is not None else (None, None)
-    rows = _LISTS[sort](
-        connection, **wanted.parameters(), after_value=value, after_id=last_id, max_rows=max_rows
-    )
+    rows = _LISTS[sort](connection, **wanted.parameters(), after_value=value, after_id=last_id, max_rows=max_rows)
     return [stored_from_row(row) async for row in rows]
 
 
@@ -96,9 +94,7 @@ async def list_signals(
     return [row async for row in rows]
 
 
-async def count_signals(
-    connection: asyncpg.Connection, incident: IncidentId, offices: frozenset[str] | None
-) -> int:
+async def count_signals(connection: asyncpg.Connection, incident: IncidentId, offices: frozenset[str] | None) -> int:
     """How many signals ``list_signals`` has in all."""
     seen_by = None if offices is None else sorted(offices)
     return int(await queries.count_signals(connection, incident_id=incident, offices=seen_by))
@@ -117,9 +113,7 @@ async def count_decisions(connection: asyncpg.Connection, incident: IncidentId) 
     return int(await queries.count_decisions(connection, incident_id=incident))
 
 
-async def list_decisions_after_version(
-    connection: asyncpg.Connection, incident: IncidentId, version: int
-) -> list[Row]:
+async def list_decisions_after_version(connection: asyncpg.Connection, incident: IncidentId, version: int) -> list[Row]:
     """What was decided since ``version``; counts that moved are no decisions."""
     rows = queries.list_decisions_after_version(connection, incident_id=incident, version=version)
     return [row async for row in rows]

@@ -15,6 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.fixtures.servers import free_port
+
 ROOT = Path(__file__).parents[3]
 QUICK = {
     "header_seconds": 0.3,
@@ -30,23 +32,11 @@ LONG = 10.0
 POST = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
 
-def _free_port() -> int:
-    for port in range(18110, 18200):
-        with socket.socket() as attempt:
-            attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                attempt.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no free port in 18110-18199")
-
-
 class Program:
     """The running program, its output, and connections to it."""
 
     def __init__(self, directory: Path, limits: dict[str, Any], *arguments: str) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.output = directory / "output"
         self._file = self.output.open("wb")
         command = [

@@ -74,9 +74,12 @@ def test_any_bytes_are_decompressed_or_refused(encoding: str, body: bytes) -> No
         decompress(body, encoding)
 
 
-@given(st.binary(max_size=300) | st.lists(st.dictionaries(st.text(max_size=6), json_values, max_size=3)).map(
-    lambda lines: b"\n".join(json.dumps(line).encode() for line in lines)
-))
+@given(
+    st.binary(max_size=300)
+    | st.lists(st.dictionaries(st.text(max_size=6), json_values, max_size=3)).map(
+        lambda lines: b"\n".join(json.dumps(line).encode() for line in lines)
+    )
+)
 def test_any_bytes_are_an_envelope_or_refused(body: bytes) -> None:
     """No other exception, whatever comes."""
     with contextlib.suppress(EnvelopeRefused):

@@ -1,8 +1,5 @@
-"""The application without its servers: what it declares and how it refuses to start."""
+"""The application without its servers."""
 
-import pytest
-
-from services.reporting.__main__ import main
 from services.reporting.app import build
 from services.reporting.config import ReportingSettings
 from services.reporting.connections import figures_dsn
@@ -16,13 +13,6 @@ def test_every_route_says_who_may() -> None:
     guarded = {route.path: route.access.roles for route in route_accesses(app) if route.access and route.access.roles}
     assert set(guarded) == {"/v1/satisfaction", "/v1/causes", "/v1/timings"}
     assert set(guarded.values()) == {frozenset({Role.REPORTER, Role.QUALITY_MANAGER})}
-
-
-def test_missing_configuration_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 78 and one sentence with the variable."""
-    monkeypatch.delenv("REPORTING_DATABASE_URL", raising=False)
-    assert main() == 78
-    assert "REPORTING_DATABASE_URL" in capsys.readouterr().err
 
 
 def test_connections_find_the_build_that_is_meant() -> None:
