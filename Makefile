@@ -1,7 +1,7 @@
 # The commands of the project. `make help` lists them.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check bench demo token rebuild dlq accept-new-topic migrate schemas format lock clean
+.PHONY: help run test test-all check bench demo pictures token rebuild dlq accept-new-topic migrate schemas format lock clean
 
 PY := .venv/bin/python
 # the environment of the running stack, of the same PORT_OFFSET
@@ -49,6 +49,10 @@ demo: ## Send the demonstration into the running stack again
 token: ## Print a token of the development issuer: make -s token role=quality_manager [offices=JC-001,JC-002]
 	@sh deploy/install.sh local >&2
 	@exec $(INSIDE) deploy.local.token $(if $(role),role=$(role)) $(if $(offices),'offices=$(offices)')
+
+pictures: ## Take the pictures in docs/pictures/ from the running stack
+	@sh deploy/install.sh dev
+	@exec $(INSIDE) tests.browser.pictures
 
 rebuild: ## Rebuild reporting's tables from the log and compare them with the old ones
 	@sh deploy/install.sh local

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Query, Response
 from services.incidents.desk import UsesDesk
 from services.incidents.domain.lifecycle import OPEN_STATES, PUBLIC_DAYS_AFTER_FIX, PUBLIC_STATES
 from services.incidents.domain.model import State
-from services.incidents.handlers import read_incident, seer_of
 from services.incidents.store import StoredIncident
 from services.incidents.triage import api as triage_api
 from services.incidents.triage import store
+from services.incidents.triage.handlers import read_incident, seer_of
 from services.incidents.triage.store import IncidentFilter, Sort
 from services.incidents.triage.views import (
     DecisionOut,

@@ -9,11 +9,31 @@ import asyncpg
 from fastapi import Depends
 from starlette.requests import Request
 
-from services.incidents.intake.handlers import Intake
 from services.incidents.metrics import IntakeMetrics
 from shared.catalogue import CatalogueFile
+from shared.events import ErrorReportedV1, HeatReportedV1
+from shared.groupcommit import GroupCommit
 
 Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The events of one request with the trace that they belong to."""
+
+    events: tuple[ErrorReportedV1 | HeatReportedV1, ...]
+    traceparent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """How many events of one request were new."""
+
+    accepted: int
+    duplicate: int
+
+
+Intake = GroupCommit[Offer, Receipt]
 
 
 @dataclass(frozen=True, slots=True)

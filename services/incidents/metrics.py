@@ -1,15 +1,11 @@
 """The metrics of incidents. Labels are closed sets; none carries an office, a language, a service or a person."""
 
 from collections import Counter as Tally
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from services.incidents.domain.model import IncidentId, State
-
-if TYPE_CHECKING:
-    from services.incidents.grouping.batch import SignalBatch
+from services.incidents.domain.model import Placement, Signal, State
 
 NO_LAYER = "none"
 
@@ -32,16 +28,14 @@ class GroupingMetrics:
             "blitz_grouping_representatives", "Texts in memory that new ones are compared with.", registry=registry
         )
 
-    def count(self, batch: "SignalBatch", founded: Collection[IncidentId], repeated: int) -> None:
-        """Counts one committed batch."""
+    def count(self, placed_signals: Iterable[tuple[Signal, Placement | None]], founded: int, repeated: int) -> None:
+        """Counts one committed batch: its signals with their places, and how many incidents it founded."""
         placed = Tally(
-            (signal.kind.value, placement.layer if placement else NO_LAYER)
-            for signal in batch.signals
-            for placement in (batch.placements.get(signal.id),)
+            (signal.kind.value, placement.layer if placement else NO_LAYER) for signal, placement in placed_signals
         )
         for (kind, layer), amount in placed.items():
             self._signals.labels(kind, layer).inc(amount)
-        self._founded.inc(len(founded))
+        self._founded.inc(founded)
         self._repeated.inc(repeated)
 
 

@@ -100,7 +100,8 @@ class SignalGrouping:
 
         def after_commit() -> None:
             batch.workspace.commit()
-            self._metrics.count(batch, changes.founded, repeated)
+            placed = [(signal, batch.placements.get(signal.id)) for signal in batch.signals]
+            self._metrics.count(placed, len(changes.founded), repeated)
             self._metrics.representatives.set(len(self._memory))
 
         return after_commit

@@ -11,9 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from services.incidents import wire
-from services.incidents.desk import Desk, desk_of
+from services.incidents.desk import Desk, Offer, Receipt, desk_of
 from services.incidents.intake.errors import ErrorBody, NewError, error_from_body
-from services.incidents.intake.handlers import Offer, Receipt
 from services.incidents.intake.sentry_event import believable
 from shared.auth import Principal, Role, hot
 from shared.catalogue import Catalogue

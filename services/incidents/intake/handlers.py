@@ -4,15 +4,14 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
 from services.incidents import wire
+from services.incidents.desk import Offer, Receipt
 from services.incidents.store import queries
 from shared.events import ErrorReportedV1, EventId, HeatReportedV1
-from shared.groupcommit import GroupCommit
 from shared.outbox import Announcement, announce
 from shared.postgres import DatabaseBusy, transaction
 
@@ -22,25 +21,6 @@ FORGET_ROWS = 10_000
 FORGET_SECONDS = 60.0
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """The events of one request with the trace that they belong to."""
-
-    events: tuple[ErrorReportedV1 | HeatReportedV1, ...]
-    traceparent: str
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """How many events of one request were new."""
-
-    accepted: int
-    duplicate: int
-
-
-Intake = GroupCommit[Offer, Receipt]
 
 
 async def accept_offers(connection: asyncpg.Connection, offers: Sequence[Offer]) -> list[Receipt | Exception]:

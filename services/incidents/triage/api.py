@@ -7,11 +7,11 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.incidents import handlers
 from services.incidents.desk import Desk, UsesDesk
 from services.incidents.domain.lifecycle import Command, CommandRefused
 from services.incidents.domain.model import Severity
-from services.incidents.handlers import Change, IncidentMoved, seer_of
+from services.incidents.triage import handlers
+from services.incidents.triage.handlers import Change, IncidentMoved, seer_of
 from services.incidents.triage.views import IncidentOut, show_incident
 from shared.auth import Principal, Role, allow
 from shared.events.vocabulary import Cause

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from shared.text.cleaning import clean
 from shared.text.masking import mask
 
-DATA = Path("tests/data")
+PRIVATE = Path("tests/data/pii.jsonl")
+COMPLAINTS = Path("deploy/demo/complaints.jsonl")
 PLACEHOLDERS = {
     "EMAIL": "[EMAIL]",
     "PHONE": "[PHONE]",
@@ -23,8 +24,8 @@ PLACEHOLDERS = {
 }
 
 
-def rows(name: str) -> list[dict[str, object]]:
-    return [json.loads(line) for line in (DATA / name).read_text(encoding="utf-8").splitlines()]
+def rows(file: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_labelled_sentences() -> None:
     """Every identifier of this issue's types in the labelled sentences is gone, and named by its type."""
     found: Counter[str] = Counter()
     wanted: Counter[str] = Counter()
-    for row in rows("pii.jsonl"):
+    for row in rows(PRIVATE):
         text = str(row["text"])
         masked = mask(clean(text))
         for start, end, kind in row["spans"]:  # type: ignore[attr-defined]
@@ -112,7 +113,7 @@ def test_labelled_sentences() -> None:
 
 def test_complaints_keep_their_words() -> None:
     """In the complaints, nothing but the labelled identifiers is masked."""
-    for row in rows("complaints.jsonl"):
+    for row in rows(COMPLAINTS):
         text = clean(str(row["text"]))
         masked = mask(text)
         identifiers = [one for one in row["pii"] if re.search(r"\d{4}", one)]  # type: ignore[attr-defined]
@@ -181,7 +182,7 @@ def test_no_text_takes_long(text: str) -> None:
 
 def test_masking_is_fast() -> None:
     """On average 200 characters of a complaint take less than 0.3 ms; ten times less on an idle machine."""
-    complaints = [str(row["text"]) for row in rows("complaints.jsonl")]
+    complaints = [str(row["text"]) for row in rows(COMPLAINTS)]
     best = min(_seconds(complaints) for _ in range(5))
     assert best / sum(map(len, complaints)) * 200 < 0.0003
 
