@@ -1,6 +1,5 @@
 """A small upload program with real bugs. It reports them with an unchanged ``sentry-sdk``, as the office's IT would."""
 
-import sys
 from dataclasses import dataclass
 
 import sentry_sdk
@@ -50,7 +49,3 @@ def run(dsn: str, uploads: int) -> int:
             failures += 1
     sentry_sdk.flush(timeout=10)
     return failures
-
-
-if __name__ == "__main__":
-    print(run(sys.argv[1], int(sys.argv[2])))

@@ -17,6 +17,7 @@ CATALOGUE = Path("deploy/catalogue.toml")
 SENTRY_PROJECT = "1"
 RATINGS = 80
 UPLOADS = 40
+PROGRAM = "import sys; from deploy.demo.faulty_upload import run; print(run(sys.argv[1], int(sys.argv[2])))"
 AT_ONCE = 16
 DRIVERS_BY_SERVICE = {
     "document-upload": "documents_lost",
@@ -95,7 +96,7 @@ async def _send_exceptions(stack: Stack, public_key: str) -> int:
     address = urlsplit(stack.incidents)
     dsn = f"{address.scheme}://{public_key}@{address.netloc}/{SENTRY_PROJECT}"
     program = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "deploy.demo.faulty_upload", dsn, str(UPLOADS), stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-c", PROGRAM, dsn, str(UPLOADS)), stdout=asyncio.subprocess.PIPE
     )
     out, _ = await program.communicate()
     if program.returncode:

@@ -56,9 +56,12 @@ async def test_database_restarted(product: Callable[..., Product], postgres_serv
             assert refused.status_code == 503, refused.text
             assert 1 <= int(refused.headers["retry-after"]) <= 5
             assert refused.headers["content-type"] == "application/problem+json"
-            ready = await client.get(running.url("feedback", "/health/ready"))
-            assert ready.status_code == 503
-            assert "database" in ready.text
+
+            async def unready() -> str:
+                ready = await client.get(running.url("feedback", "/health/ready"))
+                return ready.text if ready.status_code == 503 else ""
+
+            assert "database" in await eventually(unready, within=10)
             assert (await client.get(running.url("feedback", "/health/live"))).status_code == 200
     finally:
         await asyncio.to_thread(postgres_server.start)

@@ -7,11 +7,11 @@ MAX_LABEL_LENGTH = 90
 DRIVER_LABELS: Mapping[str, str] = {
     "employee": "Umgang und Beratung",
     "it_online": "Technik und Online-Dienste",
-    "letter_decision": "Brief und Bescheid",
+    "letter_decision": "Ärger mit Briefen und Bescheiden",
     "waiting_reachability": "Wartezeit und Erreichbarkeit",
     "documents_lost": "verlorene Unterlagen",
-    "payment": "Auszahlung",
-    "appointment": "Termin",
+    "payment": "Ärger mit der Zahlung",
+    "appointment": "Ärger mit Terminen",
     "other": "Sonstiges",
 }
 REPORT_LABEL = "gemeldete Störung"
