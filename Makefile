@@ -1,7 +1,7 @@
 # The commands of the project. `make help` lists them.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check bench demo pictures token rebuild dlq accept-new-topic migrate schemas format lock clean
+.PHONY: help run test test-all check bench demo pictures token rebuild dlq accept-new-topic migrate schemas format audit lock clean
 
 PY := .venv/bin/python
 # the environment of the running stack, of the same PORT_OFFSET
@@ -73,6 +73,10 @@ migrate: ## Apply the migrations of all services to the running stack
 schemas: ## Write the JSON Schemas of the events anew
 	@sh deploy/install.sh dev
 	$(PY) -m shared.events.schema_files
+
+audit: ## Check the locked packages for known vulnerabilities (needs a network)
+	@sh deploy/install.sh dev
+	.venv/bin/pip-audit -r deploy/requirements/dev.lock --require-hashes --disable-pip
 
 lock: ## Resolve the locked versions and hashes anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -o deploy/requirements/runtime.lock
