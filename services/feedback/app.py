@@ -14,11 +14,16 @@ from services.feedback.domain.receipts import ReceiptKeys
 from services.feedback.handlers import store_reports
 from services.feedback.metrics import FeedbackMetrics
 from services.feedback.projection import PublicIncidents
+from shared.events import FeedbackSubmittedV1, FeedbackWordedV1, IncidentChangedV1, SignalLinkedV1
+from shared.kafka import asyncapi_document
 from shared.process import Plumbing
 from shared.server import on_hangup
 from shared.web import create_app
+from shared.web.app import VERSION
 
 NAME = "feedback"
+LISTENS_TO = (SignalLinkedV1, IncidentChangedV1)
+ANNOUNCES = (FeedbackSubmittedV1, FeedbackWordedV1)
 FORM_BYTES = 192 * 1024
 """10,000 characters of any script, written as %XX, and the rest of the form."""
 REPORT_BYTES = 64 * 1024
@@ -42,6 +47,7 @@ def build(settings: FeedbackSettings) -> FastAPI:
         routers=(api.router(), pages.router()),
         health=plumbing.health,
         metrics=plumbing.http_metrics,
+        asyncapi=lambda: asyncapi_document(title=NAME, version=VERSION, consumes=LISTENS_TO, announces=ANNOUNCES),
         body_limits={"/": FORM_BYTES, "/v1/": REPORT_BYTES},
         hot_routes=api.hot_routes(),
     )

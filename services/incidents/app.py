@@ -19,11 +19,16 @@ from services.incidents.intake.sentry_api import SENTRY_BODY_BYTES
 from services.incidents.intake.sentry_api import hot_routes as sentry_routes
 from services.incidents.metrics import GroupingMetrics, IncidentMetrics, IntakeMetrics
 from services.incidents.triage.announcing import keep_announcing
+from shared.events import ErrorReportedV1, FeedbackWordedV1, HeatReportedV1, IncidentChangedV1, SignalLinkedV1
+from shared.kafka import asyncapi_document
 from shared.process import Plumbing
 from shared.server import on_hangup
 from shared.web import create_app
+from shared.web.app import VERSION
 
 NAME = "incidents"
+LISTENS_TO = (FeedbackWordedV1, ErrorReportedV1, HeatReportedV1)
+ANNOUNCES = (ErrorReportedV1, HeatReportedV1, SignalLinkedV1, IncidentChangedV1)
 
 
 def utc_now() -> datetime:
@@ -59,6 +64,7 @@ def build(settings: IncidentsSettings) -> FastAPI:
         routers=(api(),),
         health=plumbing.health,
         metrics=plumbing.http_metrics,
+        asyncapi=lambda: asyncapi_document(title=NAME, version=VERSION, consumes=LISTENS_TO, announces=ANNOUNCES),
         body_limits={"/api/": SENTRY_BODY_BYTES, "/v1/errors": ERROR_BODY_BYTES},
         hot_routes=(*intake_routes(), *sentry_routes()),
     )

@@ -11,11 +11,16 @@ from services.reporting.config import ReportingSettings
 from services.reporting.connections import figures_dsn
 from services.reporting.consumers import consumers
 from services.reporting.metrics import FiguresCollector
+from shared.events import Event, FeedbackSubmittedV1, HeatReportedV1, IncidentChangedV1, SignalLinkedV1
+from shared.kafka import asyncapi_document
 from shared.process import Plumbing
 from shared.server import on_hangup
 from shared.web import create_app
+from shared.web.app import VERSION
 
 NAME = "reporting"
+LISTENS_TO = (FeedbackSubmittedV1, HeatReportedV1, SignalLinkedV1, IncidentChangedV1)
+ANNOUNCES: tuple[type[Event], ...] = ()
 
 
 class _Database:
@@ -55,6 +60,7 @@ def build(settings: ReportingSettings) -> FastAPI:
         routers=[api(database, lambda: catalogue.current, settings.smallest_group)],
         health=plumbing.health,
         metrics=plumbing.http_metrics,
+        asyncapi=lambda: asyncapi_document(title=NAME, version=VERSION, consumes=LISTENS_TO, announces=ANNOUNCES),
     )
     on_hangup(app, plumbing.reload_catalogue)
     return app

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import cache
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -82,12 +83,13 @@ def create_app(
     hot_routes: Sequence[HotRoute] = (),
     verifier: Verifier | None = None,
     busy: Mapping[type[Exception], Translate] | None = None,
+    asyncapi: Callable[[], dict[str, Any]] = dict,
 ) -> FastAPI:
     """One service's application.
 
     ``body_limits`` are bytes by path prefix, the longest prefix wins, 64 kB elsewhere. ``verifier`` checks tokens (also
     settable later as ``app.state.verifier``). ``busy`` adds exceptions that mean "try again" to the database's and the
-    group commit's.
+    group commit's. ``asyncapi`` renders the document of what the service listens to and announces; asked once.
     """
     refusals = Refusals({DatabaseBusy: unavailable, Overloaded: unavailable, **(busy or {})})
     app = ServiceApp(
@@ -105,7 +107,7 @@ def create_app(
     )
     app.state.settings = settings
     app.state.verifier = verifier
-    routes = [*hot_routes, *_plumbing(health, metrics, app)]
+    routes = [*hot_routes, *_plumbing(health, metrics, app, cache(asyncapi))]
     app.router.routes.extend(routes)
     for router in routers:
         app.include_router(router)
@@ -123,7 +125,9 @@ async def _check_body(request: Request) -> None:
         check_parsed_json(body)
 
 
-def _plumbing(health: Health, metrics: HttpMetrics, app: FastAPI) -> list[HotRoute]:
+def _plumbing(
+    health: Health, metrics: HttpMetrics, app: FastAPI, asyncapi: Callable[[], dict[str, Any]]
+) -> list[HotRoute]:
     async def live(_: Request) -> Response:
         return JSONResponse({"status": "live"})
 
@@ -138,7 +142,16 @@ def _plumbing(health: Health, metrics: HttpMetrics, app: FastAPI) -> list[HotRou
     async def openapi(_: Request) -> Response:
         return JSONResponse(app.openapi())
 
-    endpoints = {"/health/live": live, "/health/ready": ready, "/metrics": exposition, "/openapi.json": openapi}
+    async def events(_: Request) -> Response:
+        return JSONResponse(asyncapi())
+
+    endpoints = {
+        "/health/live": live,
+        "/health/ready": ready,
+        "/metrics": exposition,
+        "/openapi.json": openapi,
+        "/asyncapi": events,
+    }
     return [
         HotRoute(path, endpoint, methods=["GET"], access=ANYONE, in_schema=False)
         for path, endpoint in endpoints.items()

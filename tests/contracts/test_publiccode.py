@@ -8,6 +8,8 @@ import jsonschema
 import pytest
 import yaml
 
+from shared.web.app import VERSION
+
 TEXT = {"type": "string", "minLength": 1}
 DESCRIPTION = {
     "type": "object",
@@ -72,7 +74,14 @@ def test_a_missing_key_is_found(key: str) -> None:
         jsonschema.validate(published, CORE)
 
 
-def test_the_version_is_the_version_of_the_package() -> None:
-    """One release has one number."""
+def test_one_release_has_one_number() -> None:
+    """The package, the services, the image and publiccode.yml name the same version."""
     package = tomllib.loads(Path("pyproject.toml").read_text())["project"]["version"]
     assert _published()["softwareVersion"] == package
+    assert package == VERSION
+    assert yaml.safe_load(Path("docker-compose.yml").read_text())["x-product"]["image"] == f"blitzableiter:{package}"
+
+
+def test_the_readme_is_filled_in() -> None:
+    """No mark of a template is left."""
+    assert "@@" not in Path("README.md").read_text(encoding="utf-8")

@@ -3,16 +3,21 @@
 import os
 from collections.abc import Callable
 
+import httpx
 import pytest
 from fastapi import FastAPI
 
 from services.feedback import app as feedback
 from services.feedback.config import FeedbackSettings
+from services.feedback.consumers import consumers as feedback_consumers
 from services.incidents import app as incidents
 from services.incidents.config import IncidentsSettings
+from services.incidents.consumers import consumers as incidents_consumers
 from services.reporting import app as reporting
 from services.reporting.config import ReportingSettings
+from services.reporting.consumers import consumers as reporting_consumers
 from shared.auth import undeclared_routes
+from shared.events import Event
 from shared.process import run_service
 from shared.server import EX_CONFIG
 from shared.settings import ServiceSettings
@@ -77,3 +82,40 @@ def test_a_wrong_catalogue_is_refused(
     said = capsys.readouterr().err
     assert str(catalogue) in said
     assert "offices.JC-001.land" in said
+
+
+class _Recorder:
+    """Stands in for the consumption and notes what is subscribed to."""
+
+    def __init__(self) -> None:
+        self.topics: set[str] = set()
+
+    def subscribe(self, router: object, event_type: type[Event], handler: object) -> None:
+        self.topics.add(event_type.topic)
+
+
+def test_what_is_documented_is_what_is_subscribed_to() -> None:
+    """``/asyncapi`` is rendered from LISTENS_TO; the subscribers must not drift from it."""
+    subscribing: dict[str, tuple[Callable[..., object], tuple[type[Event], ...], tuple[object, ...]]] = {
+        "feedback": (feedback_consumers, feedback.LISTENS_TO, (None,)),
+        "incidents": (incidents_consumers, incidents.LISTENS_TO, (None, None)),
+        "reporting": (reporting_consumers, reporting.LISTENS_TO, (None,)),
+    }
+    for name, (consumers, listens_to, arguments) in subscribing.items():
+        recorder = _Recorder()
+        consumers(recorder, *arguments)
+        assert recorder.topics == {event_type.topic for event_type in listens_to}, name
+
+
+@pytest.mark.parametrize(("name", "settings_type", "build"), SERVICES)
+async def test_documents(name: str, settings_type: type[ServiceSettings], build: Build) -> None:
+    """``/openapi.json`` is OpenAPI 3.1 and ``/asyncapi`` is AsyncAPI 3 with a channel for each topic."""
+    transport = httpx.ASGITransport(app=build(settings_type()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        routes = (await client.get("/openapi.json")).json()
+        events = (await client.get("/asyncapi")).json()
+    assert routes["openapi"].startswith("3.1")
+    assert events["asyncapi"].startswith("3.")
+    module = {"feedback": feedback, "incidents": incidents, "reporting": reporting}[name]
+    addresses = {channel["address"] for channel in events["channels"].values()}
+    assert {event.topic for event in (*module.LISTENS_TO, *module.ANNOUNCES)} <= addresses
