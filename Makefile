@@ -8,6 +8,9 @@ PY := .venv/bin/python
 INSIDE := $(PY) -m deploy.local.inside
 # more arguments for pytest, e.g. make test ARGS="tests/unit -k masking"
 ARGS ?=
+# half of the tests' time is waiting for real servers; 0 runs all in one process, for a debugger
+WORKERS ?= 2
+PYTEST := $(PY) -m pytest -n $(WORKERS) --dist loadfile
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,13 +19,13 @@ run: ## Start the local stack with demo data (DEMO=0: without, FRESH=1: own empt
 	@sh deploy/install.sh local
 	@exec $(PY) -m deploy.local
 
-test: ## Run all tests but the slow ones, on real PostgreSQL, Kafka and Chromium
+test: ## Run all tests but the slow ones, on real PostgreSQL, Kafka and Chromium (WORKERS=2 processes)
 	@sh deploy/install.sh dev
-	@exec $(PY) -m pytest -m "not slow" $(ARGS)
+	@exec $(PYTEST) -m "not slow" $(ARGS)
 
 test-all: ## Run all tests
 	@sh deploy/install.sh dev
-	@exec $(PY) -m pytest $(ARGS)
+	@exec $(PYTEST) $(ARGS)
 
 check: ## Lint, formatting, types, boundaries, event schemas, licences
 	@sh deploy/install.sh dev
@@ -60,7 +63,7 @@ rebuild: ## Rebuild reporting's tables from the log and compare them with the ol
 
 dlq: ## Dead letters: make dlq [ARGS="show <topic> <offset>"] [ARGS="resend <topic> <offset>"]
 	@sh deploy/install.sh local
-	@exec $(INSIDE) shared.deadletter $(or $(ARGS),list)
+	@exec $(INSIDE) shared.redelivery $(or $(ARGS),list)
 
 accept-new-topic: ## After a topic was made anew: make accept-new-topic service=reporting topic=heat.reported.v1
 	@sh deploy/install.sh local

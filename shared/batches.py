@@ -17,6 +17,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage, KafkaRouter
+from faststream.kafka.message import FAKE_CONSUMER, KafkaAckableMessage
 from faststream.kafka.schemas import Topic
 
 from shared.deadletter import Ceiling
@@ -24,9 +25,9 @@ from shared.events import Event
 from shared.inbox import FORGET_ROWS, forget_events
 from shared.kafka import cluster_id, log_bounds, watching_consumer
 from shared.metrics import ConsumerMetrics
-from shared.postgres import is_busy
-from shared.processing import AfterCommit, Handler, Processing, Received
-from shared.subscription import COMMIT_SECONDS, Subscription, raw_parser
+from shared.processing import AfterCommit, Handler, Processing, Received, Record
+from shared.repeating import pause, repeat
+from shared.subscription import COMMIT_SECONDS, Subscription
 
 __all__ = ["AfterCommit", "Consumption", "Handler", "Received"]
 
@@ -60,8 +61,12 @@ class Consumption:
         stuck_seconds: float = STUCK_SECONDS,
         session_timeout_ms: int = 10_000,
         die: Callable[[int], object] = os._exit,
+        committed: Callable[[], object] | None = None,
     ) -> None:
-        """``group`` and ``source`` are the service's name. ``die`` ends the process when a consumer is stuck."""
+        """``group`` and ``source`` are the service's name. ``die`` ends the process when a consumer is stuck.
+
+        ``committed`` is called after every batch that had an effect: there may be something to publish.
+        """
         self._pool = pool
         self._bootstrap_servers = bootstrap_servers
         self._group = group
@@ -71,6 +76,7 @@ class Consumption:
         self._stuck_seconds = stuck_seconds
         self._session_timeout_ms = session_timeout_ms
         self._die = die
+        self._committed = committed
         self._subscriptions: list[Subscription[Any]] = []
         self._lag: dict[TopicPartition, int] = {}
         self._still_since: dict[TopicPartition, tuple[int, float]] = {}
@@ -80,7 +86,11 @@ class Consumption:
     ) -> None:
         """Adds a batch subscriber of the event's topic; the handler runs inside the transaction of its batch."""
         processing = Processing(self._pool, event_type, handler, ceiling or Ceiling())
-        subscription = Subscription(self._pool, self._bootstrap_servers, processing, self._metrics)
+        subscription = Subscription(
+            *(self._pool, self._bootstrap_servers, processing, self._metrics),
+            service=self._group,
+            committed=self._committed,
+        )
         subscriber = router.subscriber(
             Topic(event_type.topic, declare=False),
             batch=True,
@@ -92,7 +102,7 @@ class Consumption:
             session_timeout_ms=self._session_timeout_ms,
             heartbeat_interval_ms=self._session_timeout_ms // 4,
             listener=subscription,
-            parser=raw_parser(subscription),
+            parser=_raw_parser(subscription),
             decoder=_leave_raw,
             no_reply=True,
             include_in_schema=False,
@@ -137,9 +147,9 @@ class Consumption:
         try:
             if await self._start(broker, stop):
                 async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(_until(stop, COMMIT_SECONDS, self._commit_offsets))
+                    tasks.create_task(repeat("committing offsets", self._commit_offsets, stop, COMMIT_SECONDS))
                     tasks.create_task(self._watch(stop))
-                    tasks.create_task(_until(stop, FORGET_SECONDS, self._forget))
+                    tasks.create_task(repeat("forgetting old events", self._forget, stop, FORGET_SECONDS))
         finally:
             await self._stop(broker)
 
@@ -153,7 +163,7 @@ class Consumption:
                 _log.warning("Kafka is not there: %s; again in %.1f s", error, backoff)
                 with contextlib.suppress(Exception):
                     await asyncio.wait_for(broker.stop(), 5)
-                await _wait(stop, backoff)
+                await pause(stop, backoff)
                 backoff = min(backoff * 2, 5.0)
                 continue
             return True
@@ -186,21 +196,23 @@ class Consumption:
                         mine = [partition for one in self._subscriptions for partition in one.assignment]
                         self._measure(await asyncio.wait_for(log_bounds(consumer, mine), 20))
                         self._bark()
-                        await _wait(stop, WATCH_SECONDS)
+                        await pause(stop, WATCH_SECONDS)
             except Exception as error:
                 _log.warning("the ends of the topics are not known: %s", error)
                 self._still_since.clear()
-                await _wait(stop, WATCH_SECONDS)
+                await pause(stop, WATCH_SECONDS)
 
     def _measure(self, bounds: Mapping[TopicPartition, tuple[int, int]]) -> None:
         now = time.monotonic()
-        self._lag.clear()
+        before, self._lag = self._lag, {}
         for subscription in self._subscriptions:
-            marks = subscription.watermarks
+            marks = subscription.reached
             for partition in subscription.assignment:
                 mark = marks.get(partition.partition)
                 if mark is None or partition not in bounds:
                     self._still_since.pop(partition, None)
+                    if partition in before:  # not known at this moment is not the same as none
+                        self._lag[partition] = before[partition]
                     continue
                 first, end = bounds[partition]
                 self._lag[partition] = max(0, end - max(first, mark))  # what retention took cannot be read
@@ -224,19 +236,21 @@ class Consumption:
                 self._die(EX_SOFTWARE)
 
 
+def _raw_parser(subscription: Subscription[Any]) -> Any:
+    """A FastStream parser that touches no header and no body: one bad record must not fail its batch."""
+
+    async def parse(records: tuple[Record, ...]) -> KafkaAckableMessage:
+        return KafkaAckableMessage(
+            body=b"",
+            headers={},
+            batch_headers=[],
+            message_id=f"{records[0].offset}-{records[-1].offset}",
+            raw_message=records,
+            consumer=subscription.consumer or FAKE_CONSUMER,
+        )
+
+    return parse
+
+
 async def _leave_raw(message: KafkaMessage) -> None:
     return None
-
-
-async def _until(stop: asyncio.Event, seconds: float, work: Callable[[], Any]) -> None:
-    while not stop.is_set():
-        await _wait(stop, seconds)
-        try:
-            await work()
-        except Exception as error:
-            _log.warning("work in the background failed: %s", error, exc_info=None if is_busy(error) else error)
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)

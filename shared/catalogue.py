@@ -31,6 +31,10 @@ class Office(_Entry):
     valid_from: date = date(2005, 1, 1)
     valid_to: date | None = None
 
+    def is_valid_on(self, day: date) -> bool:
+        """Whether the office exists on ``day``."""
+        return self.valid_from <= day and (self.valid_to is None or day < self.valid_to)
+
     @field_validator("time_zone")
     @classmethod
     def _known_time_zone(cls, value: str) -> str:

@@ -1,6 +1,6 @@
 """Dead letters: a record that cannot be processed goes to ``<topic>.dlq`` with its reason, through the outbox.
 
-``python -m shared.deadletter list | show | resend`` (``make dlq``) is the person's side of it; see ``main``.
+``python -m shared.redelivery list | show | resend`` (``make dlq``) is the person's side of it.
 """
 
 from collections import deque
@@ -17,6 +17,8 @@ from shared.records import Headers, encode_headers
 
 SUFFIX = ".dlq"
 OWN_HEADERS = "dlq_"
+CUT = "payload_cut_from_bytes"
+"""Own header of a dead letter that holds only the beginning of its payload: it can be shown, not sent again."""
 WINDOW = 1000
 CEILING_SHARE = 0.2
 CEILING_COUNT = 50
@@ -69,7 +71,7 @@ def dead_letter_rows(letters: Sequence[DeadLetter]) -> OutboxRows:
             headers.append((f"{OWN_HEADERS}key", record.key))
         payload = record.value
         if payload is not None and len(payload) + len(encode_headers(headers)) > MAX_RECORD_BYTES:
-            headers.append((f"{OWN_HEADERS}payload_cut_from_bytes", str(len(payload)).encode()))
+            headers.append((f"{OWN_HEADERS}{CUT}", str(len(payload)).encode()))
             payload = payload[: MAX_RECORD_BYTES // 2]
         append_row(
             rows,
@@ -88,7 +90,7 @@ def original_headers(headers: Headers) -> list[tuple[str, bytes | None]]:
 
 
 def own_header(headers: Headers, name: str) -> str:
-    """What we noted about the refused record: reason, attempts, topic, partition, offset or at; empty when missing."""
+    """What we noted: reason, attempts, topic, partition, offset, at or ``CUT``; empty when missing."""
     value = dict(headers).get(f"{OWN_HEADERS}{name}")
     return value.decode(errors="replace") if value else ""
 
@@ -120,11 +122,3 @@ def _id_of(headers: Headers) -> UUID:
         return UUID((dict(headers).get("ce_id") or b"").decode())
     except ValueError:
         return uuids.uuid7()
-
-
-if __name__ == "__main__":
-    import sys
-
-    from shared.redelivery import main
-
-    sys.exit(main(sys.argv[1:]))

@@ -50,13 +50,18 @@ class GroupCommit(Generic[Item, Result]):
         max_waiting: int = 1024,
         max_wait_seconds: float = 0.25,
         writers: int = 1,
+        committed: Callable[[], object] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``committed`` is called after every commit that wrote something; ``clock`` counts seconds."""
         self._pool = pool
         self._write = write
         self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._max_wait_seconds = max_wait_seconds
         self._writers = writers
+        self._committed = committed
+        self._clock = clock
         self._waiting: deque[_Waiting[Item, Result]] = deque()
         self._arrived = asyncio.Event()
         self._stopping = False
@@ -68,11 +73,14 @@ class GroupCommit(Generic[Item, Result]):
         return len(self._waiting)
 
     def refuse_when_overloaded(self) -> None:
-        """Raises ``Overloaded`` when the queue is full or its expected wait too long: call it before reading a body."""
+        """Raises ``Overloaded`` when the queue is full or its expected wait too long: call it before reading a body.
+
+        Only full batches ahead count. Whoever still finds room in the next one makes nobody wait longer: refusing them
+        because batches are slow would leave the slow batches empty.
+        """
         waiting = len(self._waiting)
-        batches = 1 + waiting // self._max_batch
-        expected = batches * self._seconds_per_batch / self._writers
-        if self._stopping or waiting >= self._max_waiting or (waiting and expected > self._max_wait_seconds):
+        expected = waiting // self._max_batch * self._seconds_per_batch / self._writers
+        if self._stopping or waiting >= self._max_waiting or expected > self._max_wait_seconds:
             raise Overloaded(with_jitter(5.0))
 
     async def submit(self, item: Item) -> Result:
@@ -106,9 +114,9 @@ class GroupCommit(Generic[Item, Result]):
                 await self._arrived.wait()
             batch = self._take()
             if batch:
-                started = time.monotonic()
+                started = self._clock()
                 await self._commit(batch)
-                self._seconds_per_batch += 0.2 * (time.monotonic() - started - self._seconds_per_batch)
+                self._seconds_per_batch += 0.2 * (self._clock() - started - self._seconds_per_batch)
 
     def _take(self) -> list[_Waiting[Item, Result]]:
         batch: list[_Waiting[Item, Result]] = []
@@ -136,6 +144,8 @@ class GroupCommit(Generic[Item, Result]):
             for waiting in batch:
                 _fail(waiting, DatabaseBusy("the service is stopping"))
             raise
+        if self._committed is not None:
+            self._committed()
         for waiting, result in zip(batch, results, strict=True):
             if isinstance(result, Exception):
                 _fail(waiting, result)

@@ -88,18 +88,19 @@ async def forget_events(pool: asyncpg.Pool, older_than: timedelta = REMEMBERED_F
 
 
 async def accept_new_topic(dsn: str, bootstrap_servers: str, topic: str) -> dict[int, int]:
-    """Sets the watermarks that lie beyond the end of a topic made anew to its first offset; returns those it set."""
+    """Sets all watermarks of a topic made anew to its first offsets and returns them; none when it is not made anew.
+
+    It is when one of them lies beyond the end. A partition that has grown past its old mark was made anew as well, and
+    its first records were never read; what is read twice is known by its event id.
+    """
     cluster = await cluster_id(bootstrap_servers)
     connection = await connect(dsn, application_name="accept-new-topic")
     try:
         marks = await list_watermarks(connection, cluster, topic)
         async with watching_consumer(bootstrap_servers) as consumer:
             bounds = await log_bounds(consumer, [TopicPartition(topic, partition) for partition in marks])
-        reset = {
-            partition: bounds[TopicPartition(topic, partition)][0]
-            for partition, mark in marks.items()
-            if mark > bounds[TopicPartition(topic, partition)][1]
-        }
+        made_anew = any(mark > bounds[TopicPartition(topic, partition)][1] for partition, mark in marks.items())
+        reset = {partition: bounds[TopicPartition(topic, partition)][0] for partition in marks} if made_anew else {}
         async with connection.transaction():
             for partition, offset in reset.items():
                 await _queries.set_watermark(
@@ -121,7 +122,7 @@ def main(arguments: Sequence[str]) -> int:
     except (ValidationError, LookupError, ImportError) as error:
         print(f"The settings of {arguments[1]} are incomplete or wrong: {error}", file=sys.stderr)
         return EX_CONFIG
-    except (KafkaError, OSError, asyncpg.PostgresError) as error:
+    except (KafkaError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         print(f"Nothing was changed: {error}", file=sys.stderr)
         return 1
     if not reset:

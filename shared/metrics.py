@@ -90,7 +90,7 @@ class ConsumerMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.events = Counter(
             "blitz_consumer_events",
-            "Records read, by topic and outcome (processed, duplicate, dead_lettered, retried).",
+            f"Records read, by topic and outcome ({', '.join(self.OUTCOMES)}; missed: retention took them unread).",
             ("topic", "outcome"),
             registry=registry,
         )

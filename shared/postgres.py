@@ -46,6 +46,9 @@ _BUSY: tuple[type[BaseException], ...] = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,  # a standby that has not been promoted yet
     asyncpg.exceptions.DatabaseDroppedError,
+    # After a migration the plans of a session may be out of date: asyncpg has just thrown them away, once is enough.
+    asyncpg.exceptions.InvalidCachedStatementError,
+    asyncpg.exceptions.OutdatedSchemaCacheError,
     asyncpg.exceptions.PostgresSystemError,  # class 58: the server's operating system failed it
 )
 _BUSY_INTERFACE_WORDS = ("connection is closed", "connection was closed", "pool is clos", "been released back")

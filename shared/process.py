@@ -5,7 +5,9 @@ What is started later ends earlier: intake, consumers, relay, pool. So each part
 
 import asyncio
 import logging
+import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import TypeVar
@@ -37,12 +39,18 @@ Result = TypeVar("Result")
 
 MOST_LAG = 10_000
 """Records behind, from which on what a service shows is too old to be called ready."""
-CONNECT_TRIES = 60
+CONNECT_SECONDS = 60.0
 CONNECT_RETRY_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
 TOKEN_KEYS_SECONDS = 5.0
+ASK_AGAIN_SECONDS = 0.1
+EX_SOFTWARE = 70
 
 _log = logging.getLogger(__name__)
+
+
+class TaskDied(Exception):
+    """A task that the process cannot do without ended untold. The process has ended in order; another shall start."""
 
 
 class Plumbing:
@@ -61,13 +69,15 @@ class Plumbing:
         self._outbox_metrics = OutboxMetrics(self.registry)
         self._pool_metrics = PoolMetrics(self.registry)
         self._folders = migration_folders(f"services.{name}")
+        self._wake_relay: Callable[[], object] | None = None
+        self._ending = False
 
     def reload_catalogue(self) -> None:
         """Reads the catalogue again. Raises ``CatalogueRefused`` and keeps the one in force when it is wrong."""
         _log.info("catalogue %s is in force", self.catalogue.reload().hash)
 
     async def open_pool(self, running: AsyncExitStack, dsn: str = "") -> asyncpg.Pool:
-        """The pool, after waiting a minute for the database at most. ``dsn`` replaces that of the settings.
+        """The pool, after waiting for the database for about a minute. ``dsn`` replaces that of the settings.
 
         Raises ``StaleSchema``, or what asyncpg raises when the database never comes.
         """
@@ -87,9 +97,10 @@ class Plumbing:
         )
 
     def start_relay(self, running: AsyncExitStack) -> Relay:
-        """Publishes the outbox while this process holds the lock."""
+        """Publishes the outbox while this process holds the lock. What is started later wakes it after its commits."""
         servers = self.settings.kafka_bootstrap_servers
         relay = Relay(self.settings.database_url, servers, f"{self.name}-relay", self._outbox_metrics)
+        self._wake_relay = relay.wake
         self.keep_running(running, "relay", relay.run)
         return relay
 
@@ -98,53 +109,87 @@ class Plumbing:
     ) -> None:
         """Consumes what the router of ``subscribe`` listens to, and adds broker, assignment and lag to readiness."""
         servers = self.settings.kafka_bootstrap_servers
-        consumption = Consumption(pool, servers, self.name, self.name, self._consumer_metrics)
+        consumption = Consumption(
+            *(pool, servers, self.name, self.name, self._consumer_metrics), committed=self._wake_relay
+        )
         kafka = broker(self.settings)
         kafka.include_router(subscribe(consumption))
         self.keep_running(running, "consumers", lambda stop: consumption.run(kafka, stop))
         self._add_kafka_checks(kafka, consumption)
 
     def start_group_commit(
-        self, running: AsyncExitStack, pool: asyncpg.Pool, write: Write[Item, Result]
+        self,
+        running: AsyncExitStack,
+        pool: asyncpg.Pool,
+        write: Write[Item, Result],
+        *,
+        max_batch: int = 256,
+        max_waiting: int = 1024,
     ) -> GroupCommit[Item, Result]:
-        """A queue of writes that share transactions; drained at the end."""
-        commits = GroupCommit(pool, write)
-        writing = asyncio.create_task(commits.run(), name="group-commit")
-        writing.add_done_callback(_log_death)
-
-        async def finish() -> None:
-            await commits.stop()
-            await writing
-
-        running.push_async_callback(finish)
+        """A queue of writes that share transactions; drained at the end. The limits count items."""
+        commits = GroupCommit(pool, write, max_batch=max_batch, max_waiting=max_waiting, committed=self._wake_relay)
+        self._look_after(running, "group-commit", commits.run(), commits.stop)
         return commits
 
     def keep_running(
         self, running: AsyncExitStack, name: str, work: Callable[[asyncio.Event], Awaitable[None]]
     ) -> None:
-        """Runs ``work(stop)`` as a task; at the end sets ``stop`` and waits until it has finished."""
+        """Runs ``work(stop)`` as a task; at the end sets ``stop`` and waits until it has finished.
+
+        A task that ends untold takes the process with it, in order: one that lacks a part only looks ready.
+        """
         stop = asyncio.Event()
-        task = asyncio.ensure_future(work(stop))
-        task.add_done_callback(_log_death)
-        if isinstance(task, asyncio.Task):
-            task.set_name(name)
+
+        async def tell() -> None:
+            stop.set()
+
+        self._look_after(running, name, work(stop), tell)
+
+    def _look_after(
+        self, running: AsyncExitStack, name: str, work: Awaitable[None], tell: Callable[[], Awaitable[None]]
+    ) -> None:
+        task = asyncio.ensure_future(work)
+        told = False
+
+        def on_end(ended: "asyncio.Future[None]") -> None:
+            error = None if ended.cancelled() else ended.exception()
+            if error is not None or not told:
+                _log.critical("the task %s of this process died", name, exc_info=error)
+            if not told:
+                self._ask_to_end()
 
         async def finish() -> None:
-            stop.set()
+            nonlocal told
+            self._ending = True
+            died = task.done()
+            told = True
+            await tell()
             await asyncio.wait({task})
+            if died:
+                raise TaskDied(f"the task {name} died")
 
+        task.add_done_callback(on_end)
         running.push_async_callback(finish)
 
+    def _ask_to_end(self) -> None:
+        """Asks the server by the signal that any supervisor would send; again as long as nobody listens to it yet."""
+        if self._ending:
+            return
+        if signal.getsignal(signal.SIGTERM) in (signal.SIG_DFL, None):
+            asyncio.get_running_loop().call_later(ASK_AGAIN_SECONDS, self._ask_to_end)
+        else:
+            signal.raise_signal(signal.SIGTERM)
+
     async def _connect(self, dsn: str) -> asyncpg.Pool:
-        for tries_left in reversed(range(CONNECT_TRIES)):
+        until = time.monotonic() + CONNECT_SECONDS
+        while True:
             try:
                 return await open_pool(dsn, size=self.settings.pool_size, application_name=self.name)
             except Exception as error:
-                if not tries_left or not is_busy(error):
+                if time.monotonic() >= until or not is_busy(error):
                     raise
                 _log.warning("the database is not there yet: %s", type(error).__name__)
             await asyncio.sleep(CONNECT_RETRY_SECONDS)
-        raise AssertionError("unreachable: the last try returns or raises")
 
     def _add_database_checks(self, pool: asyncpg.Pool) -> None:
         async def database() -> str | None:
@@ -173,7 +218,10 @@ class Plumbing:
 
 
 def run_service(name: str, settings_type: type[Settings], build: Callable[[Settings], FastAPI]) -> int:
-    """Runs one process until SIGTERM; returns the exit code: 78 for settings, catalogue or schema that do not fit."""
+    """Runs one process until SIGTERM; returns the exit code.
+
+    78 for settings, catalogue or schema that do not fit; 70 when a part of the process died and it ended for that.
+    """
     try:
         settings = settings_type()
         configure(name, settings.log_level)
@@ -188,7 +236,11 @@ def run_service(name: str, settings_type: type[Settings], build: Callable[[Setti
     except (CatalogueRefused, ValueError) as error:
         print(f"{name} can't start: {error}", file=sys.stderr)
         return EX_CONFIG
-    return serve(app, settings)
+    try:
+        return serve(app, settings)
+    except TaskDied as error:
+        print(f"{name} ended by itself: {error}", file=sys.stderr)
+        return EX_SOFTWARE
 
 
 async def _close(pool: asyncpg.Pool) -> None:
@@ -196,8 +248,3 @@ async def _close(pool: asyncpg.Pool) -> None:
         await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
     except TimeoutError:
         pool.terminate()
-
-
-def _log_death(task: "asyncio.Future[None]") -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.critical("a task of this process died", exc_info=error)

@@ -37,8 +37,6 @@ _OPERATIONAL: tuple[type[BaseException], ...] = (
     asyncpg.UndefinedFunctionError,
     asyncpg.InvalidSchemaNameError,
     asyncpg.InsufficientPrivilegeError,
-    asyncpg.exceptions.InvalidCachedStatementError,
-    asyncpg.exceptions.OutdatedSchemaCacheError,
 )
 
 

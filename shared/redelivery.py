@@ -1,7 +1,8 @@
-"""What a person does about dead letters: ``python -m shared.deadletter list | show | resend``.
+"""What a person does about dead letters: ``python -m shared.redelivery list | show | resend`` (``make dlq``).
 
 ``resend`` produces a dead letter to its source topic again with the id and the headers it came with: the inbox lets it
-count once. Which ones were sent is remembered in one service's database; ``--again`` sends them nevertheless.
+count once. Which ones were sent is remembered in one service's database; ``--again`` sends them nevertheless. One that
+was too large and holds only the beginning of its payload stays where it is.
 """
 
 import argparse
@@ -12,13 +13,14 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
-from shared.deadletter import OWN_HEADERS, SUFFIX, original_headers, own_header
+from shared.deadletter import CUT, OWN_HEADERS, SUFFIX, original_headers, own_header
 from shared.events import EVENTS
 from shared.kafka import cluster_id, discard_producer, log_bounds, open_producer, watching_consumer
 from shared.migrate import EX_CONFIG, settings_of
@@ -69,24 +71,38 @@ async def _read(consumer: AIOKafkaConsumer, partition: TopicPartition) -> AsyncI
                     yield record
 
 
-async def resend(bootstrap_servers: str, dsn: str, choice: Choice, *, again: bool = False) -> tuple[int, int]:
-    """Sends the chosen dead letters to their source topics; returns how many were sent and how many had been before."""
+class Resent(NamedTuple):
+    """What became of the chosen dead letters: sent now, sent before and left alone, cut and not to be sent at all."""
+
+    sent: int
+    before: int
+    cut: int
+
+    def __str__(self) -> str:
+        before = f", {self.before} had been sent before (--again sends them too)" if self.before else ""
+        cut = f", {self.cut} not sent: too large, only the beginning of the payload was kept" if self.cut else ""
+        return f"{self.sent} sent again{before}{cut}"
+
+
+async def resend(bootstrap_servers: str, dsn: str, choice: Choice, *, again: bool = False) -> Resent:
+    """Sends the chosen dead letters to their source topics."""
     cluster = await cluster_id(bootstrap_servers)
     chosen: dict[str, list[ConsumerRecord]] = {}
     async for record in read_dead_letters(bootstrap_servers, choice):
         chosen.setdefault(record.topic, []).append(record)
-    sent = skipped = 0
+    sent = skipped = cut = 0
     async with _connection(dsn) as connection:
         for topic, records in chosen.items():
             rows = _queries.list_resent(connection, cluster_id=cluster, topic=topic, partition=0)
             before = {row["offset"] async for row in rows}
-            due = [record for record in records if again or record.offset not in before]
+            whole = [record for record in records if not own_header(record.headers, CUT)]
+            due = [record for record in whole if again or record.offset not in before]
             await _produce(bootstrap_servers, due)
             await _queries.remember_resent(
                 connection, cluster_id=cluster, topic=topic, partition=0, offsets=[record.offset for record in due]
             )
-            sent, skipped = sent + len(due), skipped + len(records) - len(due)
-    return sent, skipped
+            sent, skipped, cut = sent + len(due), skipped + len(whole) - len(due), cut + len(records) - len(whole)
+    return Resent(sent, skipped, cut)
 
 
 async def _produce(bootstrap_servers: str, records: Iterable[ConsumerRecord]) -> None:
@@ -132,7 +148,7 @@ async def _show(bootstrap_servers: str, choice: Choice, *, with_payload: bool) -
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m shared.deadletter", description="Dead letters of one service.")
+    parser = argparse.ArgumentParser(prog="python -m shared.redelivery", description="Dead letters of one service.")
     parser.add_argument("command", choices=["list", "show", "resend"])
     parser.add_argument(
         "--service",
@@ -159,14 +175,15 @@ def main(arguments: Sequence[str]) -> int:
         elif given.command == "show":
             asyncio.run(_show(servers, choice, with_payload=given.payload))
         else:
-            sent, skipped = asyncio.run(resend(servers, settings.database_url, choice, again=given.again))
-            print(
-                f"{sent} sent again" + (f", {skipped} had been sent before (--again sends them too)" if skipped else "")
-            )
+            print(asyncio.run(resend(servers, settings.database_url, choice, again=given.again)))
     except (ValidationError, LookupError, ImportError) as error:
         print(f"The settings of {given.service} are incomplete or wrong: {error}", file=sys.stderr)
         return EX_CONFIG
-    except (KafkaError, OSError, asyncpg.PostgresError) as error:
+    except (KafkaError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         print(f"{given.command} failed: {error}{' (try again)' if is_busy(error) else ''}", file=sys.stderr)
         return 1
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -9,6 +9,7 @@ What is repeated after a failure is therefore a run of the same rows in the same
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
@@ -27,6 +28,7 @@ from shared.kafka import discard_producer, open_producer
 from shared.metrics import OutboxMetrics
 from shared.postgres import connect, is_busy, load_queries, with_jitter
 from shared.records import decode_headers
+from shared.repeating import pause
 
 MAX_ROWS = 2000
 MAX_BYTES = 8_000_000
@@ -70,15 +72,9 @@ class Relay:
         self._flush_seconds = flush_seconds
         self._producer: AIOKafkaProducer | None = None
         self._woken = asyncio.Event()
-        self._failing_since: float | None = None
-
-    @property
-    def failing_seconds(self) -> float:
-        """For how long nothing could be published; 0 while all is well."""
-        return 0.0 if self._failing_since is None else time.monotonic() - self._failing_since
 
     def wake(self) -> None:
-        """Looks at the table at once instead of at the next poll; for after a commit. Never needed, only faster."""
+        """For after a commit: looks at the table now, not at the next poll. Never needed, shortens no back-off."""
         self._woken.set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -105,12 +101,11 @@ class Relay:
             except Exception as error:
                 expected = is_busy(error) or isinstance(error, KafkaError)
                 _log.warning("outbox relay: %s, again in %.1f s", error, backoff, exc_info=None if expected else error)
-                self._failing_since = self._failing_since or started
             if stop.is_set():
                 return
             if time.monotonic() - started > 30:
                 backoff = BACKOFF_SECONDS[0]
-            await self._sleep(with_jitter(backoff), stop)
+            await pause(stop, with_jitter(backoff))
             backoff = min(backoff * 2, BACKOFF_SECONDS[1])
 
     async def _hold_lock(self, stop: asyncio.Event) -> None:
@@ -123,15 +118,15 @@ class Relay:
         connection.add_termination_listener(lambda _: _resolve(lost))
         try:
             while not await _queries.try_relay_lock(connection):
-                self._failing_since = None
                 if stop.is_set():
                     return
-                await self._sleep(LOCK_RETRY_SECONDS, stop)
+                await pause(stop, LOCK_RETRY_SECONDS)
             self._metrics.active.set(1)
             _log.info("outbox relay %s is active", self._name)
             await self._drain(connection, lost, stop)
         finally:
             self._metrics.active.set(0)
+            self._metrics.set_depth(0, 0.0)  # from now on the next holder measures
             lost.cancel()
             try:
                 await connection.close(timeout=2)
@@ -142,6 +137,7 @@ class Relay:
         idle, backoff, measured_at = IDLE_SECONDS[0], BACKOFF_SECONDS[0], 0.0
         while True:
             self._woken.clear()
+            looked_at = time.monotonic()
             if time.monotonic() - measured_at > MEASURE_SECONDS:
                 await self._measure(connection)
                 measured_at = time.monotonic()
@@ -149,7 +145,7 @@ class Relay:
             if not rows:
                 if stop.is_set():
                     return
-                await self._sleep(idle, stop)
+                await self._rest(looked_at, idle, stop)
                 idle = min(idle * 1.5, IDLE_SECONDS[1])
                 continue
             idle = IDLE_SECONDS[0]
@@ -163,15 +159,17 @@ class Relay:
             reach("after-publish-before-delete")
             await _queries.delete_outbox(connection, ids=[row["id"] for row in rows])
             self._metrics.published.inc(len(rows))
-            self._failing_since, backoff = None, BACKOFF_SECONDS[0]
+            backoff = BACKOFF_SECONDS[0]
 
     async def _give_way(self, error: BaseException, backoff: float, stop: asyncio.Event) -> None:
         """The broker is down or the producer is broken (aiokafka 1017): rows stay, the next try has a new producer."""
         self._metrics.failures.inc()
-        self._failing_since = self._failing_since or time.monotonic()
         _log.warning("outbox relay: %s: %s; rows stay, again in %.1f s", type(error).__name__, error, backoff)
         await self._drop_producer()
-        await self._sleep(with_jitter(backoff), stop)
+        if stop.is_set():  # the last flush; its deadline is short
+            await asyncio.sleep(min(backoff, BACKOFF_SECONDS[0]))
+        else:
+            await pause(stop, with_jitter(backoff))
 
     async def _publish_and_beat(
         self, connection: asyncpg.Connection, rows: Sequence[asyncpg.Record], lost: asyncio.Future[None]
@@ -216,13 +214,13 @@ class Relay:
         if producer is not None:
             await discard_producer(producer)
 
-    async def _sleep(self, seconds: float, stop: asyncio.Event) -> None:
-        """Sleeps until the time is over or somebody wakes the relay; short when it is to stop."""
-        try:
-            async with asyncio.timeout(min(seconds, 0.2) if stop.is_set() else seconds):
+    async def _rest(self, looked_at: float, seconds: float, stop: asyncio.Event) -> None:
+        """Until the time is over or somebody wakes the relay, but never shorter than the shortest poll: commits that
+        follow one another closely shall share a round."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
                 await self._woken.wait()
-        except TimeoutError:
-            return
+        await pause(stop, max(0.0, looked_at + IDLE_SECONDS[0] - time.monotonic()))
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

@@ -6,6 +6,7 @@ uvicorn. Here every connection carries the instant by which its present step mus
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import signal
@@ -89,6 +90,16 @@ def serve(app: FastAPI, address: Address, limits: Limits = DEFAULT_LIMITS) -> in
         return EX_CONFIG
 
 
+def _quiet_collector() -> None:
+    """Takes what was loaded at the start out of the garbage collector's sight and lets it look less often.
+
+    A request leaves no cycles behind worth looking for every 700 allocations: that cost 5–10 % of a busy process.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
 async def _serve(app: FastAPI, address: Address, limits: Limits) -> int:
     config = uvicorn.Config(
         app,
@@ -107,6 +118,7 @@ async def _serve(app: FastAPI, address: Address, limits: Limits) -> int:
     server = Server(config, limits, getattr(app.state, "on_hangup", []))
     # the lifespan is entered here and not by uvicorn, which would log a failed start with all values in its message
     async with app.router.lifespan_context(app):
+        _quiet_collector()
         try:
             await server.serve()
         except SystemExit:  # uvicorn's answer to an address in use; the lifespan is to end in order all the same
@@ -276,6 +288,8 @@ class DeadlineProtocol(HttpToolsProtocol):
         self.deadline_at = self.loop.time() + self.limits.linger_seconds
         body = json.dumps({"type": "about:blank", "title": title, "status": status}).encode()
         head = f"HTTP/1.1 {status} {title}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
+        if status == 503:
+            head += f"retry-after: {unavailable(Exception()).headers['Retry-After']}\r\n"
         self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
         if self.transport.can_write_eof():
             self.transport.write_eof()

@@ -6,13 +6,12 @@ The place to read is the watermark in the database; what Kafka holds as committe
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Generic, TypeVar
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
-from faststream.kafka.message import FAKE_CONSUMER, KafkaAckableMessage
 from faststream.kafka.subscriber.usecase import LogicSubscriber
 
 from shared.deadletter import CeilingReached
@@ -22,6 +21,7 @@ from shared.kafka import cluster_id, log_bounds
 from shared.metrics import ConsumerMetrics
 from shared.postgres import is_busy, transaction, with_jitter
 from shared.processing import Outcome, Processing, Record
+from shared.repeating import pause
 from shared.tracing import parse_traceparent
 
 E = TypeVar("E", bound=Event)
@@ -42,7 +42,11 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         bootstrap_servers: str,
         processing: Processing[E],
         metrics: ConsumerMetrics,
+        *,
+        service: str,
+        committed: Callable[[], object] | None = None,
     ) -> None:
+        """``service``: its name in commands for a person; ``committed`` is called after a batch that had an effect."""
         self.topic = processing.topic
         self._subscriber: LogicSubscriber[Any] | None = None
         self.joined = False
@@ -54,8 +58,11 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         self._bootstrap_servers = bootstrap_servers
         self._metrics = metrics
         self._processing = processing
+        self._service = service
+        self._committed = committed
         self._cluster = ""
         self._marks: dict[int, int] = {}
+        self._reached: dict[int, int] = {}
         self._sought: dict[int, int] = {}
         self._uncommitted: dict[TopicPartition, int] = {}
         self._placing = asyncio.Lock()
@@ -75,20 +82,22 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         return frozenset(self.consumer.assignment()) if self.consumer is not None else frozenset()
 
     @property
-    def watermarks(self) -> dict[int, int]:
-        """The next offset by partition, as far as this instance knows."""
-        return dict(self._marks)
+    def reached(self) -> dict[int, int]:
+        """The next offset by partition as last seen, for measuring: it outlasts a time without the database."""
+        return dict(self._reached)
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         """Part of a rebalance: what is known of the partitions is forgotten; others may move them now."""
         self.joined = False
+        self.busy_reason = None  # what waited is the business of the next owner; if that is us, it will show again
         await self.commit_offsets()
         for partition in revoked:
-            self._marks.pop(partition.partition, None)
-            self._sought.pop(partition.partition, None)
+            for known in (self._marks, self._reached, self._sought):
+                known.pop(partition.partition, None)
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Part of a rebalance: reading goes on at the watermarks; with a busy database the first batch sees to it."""
+        self.busy_reason = None
         try:
             await self._place(assigned)
         except Exception as error:
@@ -139,8 +148,11 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
                 self._note_busy(error, len(records))
             # A commit may have happened before its answer was lost: the next try reads the watermarks anew.
             self._marks.clear()
-            if await self._wait_or_stop(with_jitter(backoff)):
+            if await pause(self.stopping, with_jitter(backoff)):
                 break
+            if not self.assignment.intersection(TopicPartition(one.topic, one.partition) for one in records):
+                self.busy_reason = None
+                return False  # lost in a rebalance: the next owner reads it
             backoff = min(backoff * 2, BUSY_SECONDS[1])
         self._seek({TopicPartition(one.topic, one.partition): one.offset for one in reversed(records)})
         return False
@@ -156,11 +168,13 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         outcome = await self._processing.commit(self._cluster, records, self._marks)
         self.busy_reason = None
         for partition, offset in outcome.positions.items():
-            self._marks[partition] = offset
+            self._marks[partition] = self._reached[partition] = offset
             self._sought.pop(partition, None)
             self._uncommitted[TopicPartition(self.topic, partition)] = offset
         self._count(outcome)
         self._log_traces(outcome, records)
+        if self._committed is not None and (outcome.processed or outcome.dead):
+            self._committed()
         for after_commit in outcome.after_commit:
             try:
                 after_commit()
@@ -219,10 +233,11 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
                 if mark > end:
                     self._stop(
                         f"{self.topic}-{partition.partition} ends at {end}, but {mark} was already reached: "
-                        f"the topic was made anew. Run: make accept-new-topic TOPIC={self.topic}, then restart",
+                        "the topic was made anew. Restart after this command: "
+                        f"make accept-new-topic service={self._service} topic={self.topic}",
                         (),
                     )
-                self._marks[partition.partition] = mark
+                self._marks[partition.partition] = self._reached[partition.partition] = mark
             if seek and not self.stopped_reason:
                 self._seek({partition: marks[partition.partition] for partition in partitions})
 
@@ -230,6 +245,7 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         self._marks.clear()
         try:
             await self._place({TopicPartition(one.topic, one.partition) for one in records})
+            self.busy_reason = None
         except Exception as error:
             self._note_busy(error, 0)
             self._seek({TopicPartition(one.topic, one.partition): one.offset for one in reversed(records)})
@@ -284,26 +300,3 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
             *(self.topic, outcome.processed, outcome.duplicates, len(outcome.dead)),
             extra={"trace_ids": list(dict.fromkeys(traces))},
         )
-
-    async def _wait_or_stop(self, seconds: float) -> bool:
-        try:
-            await asyncio.wait_for(self.stopping.wait(), seconds)
-        except TimeoutError:
-            return False
-        return True
-
-
-def raw_parser(subscription: Subscription[Any]) -> Any:
-    """A FastStream parser that touches no header and no body: one bad record must not fail its batch."""
-
-    async def parse(records: tuple[Record, ...]) -> KafkaAckableMessage:
-        return KafkaAckableMessage(
-            body=b"",
-            headers={},
-            batch_headers=[],
-            message_id=f"{records[0].offset}-{records[-1].offset}",
-            raw_message=records,
-            consumer=subscription.consumer or FAKE_CONSUMER,
-        )
-
-    return parse

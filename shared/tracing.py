@@ -4,7 +4,7 @@ Only the identifiers travel; there is no tracing back end to feed. A header that
 recommendation asks (https://www.w3.org/TR/trace-context/, section 3.2.2).
 """
 
-import os
+import random
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +12,8 @@ from contextvars import ContextVar, Token
 
 _CURRENT: ContextVar[str] = ContextVar("traceparent")
 _FORM = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
+# Identifiers must differ, not be secret: no system call for each request. Seeded by the system, once per process.
+_dice = random.Random()  # noqa: S311
 _NO_TRACE = "0" * 32
 _NO_SPAN = "0" * 16
 
@@ -32,9 +34,8 @@ def next_traceparent(header: str | None) -> str:
     """A ``traceparent`` for the work that begins here: same trace and a new span, or a new trace without a header."""
     incoming = parse_traceparent(header)
     if incoming is None:
-        fresh = os.urandom(24).hex()
-        return f"00-{fresh[:32]}-{fresh[32:]}-01"
-    return f"00-{incoming[0]}-{os.urandom(8).hex()}-{incoming[2]}"
+        return f"00-{_dice.getrandbits(128) or 1:032x}-{_dice.getrandbits(64) or 1:016x}-01"
+    return f"00-{incoming[0]}-{_dice.getrandbits(64) or 1:016x}-{incoming[2]}"
 
 
 def start_trace(header: str | None) -> str:

@@ -149,7 +149,7 @@ def main() -> int:
         create_topics(bootstrap_servers, topics_file)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
-        return 78
+        return os.EX_CONFIG
     except (KafkaError, RuntimeError) as error:
         print(f"Kafka at {bootstrap_servers}: {error}", file=sys.stderr)
         return 1

@@ -37,8 +37,7 @@ class Interrupts:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._count += 1
-        # in a thread: what is starting just now waits for its child, and the child ends by this; and a handler must
-        # not print, as it may have interrupted a print
+        # in a thread: stopping takes seconds, and a handler must not print, as it may have interrupted a print
         threading.Thread(target=self._stop if self._count == 1 else self._end, name="stop").start()
 
     def _stop(self) -> None:
@@ -67,14 +66,14 @@ def main() -> int:
         data.close()
         return 1
     interrupts = Interrupts(stack, started_by_make="MAKELEVEL" in os.environ)
-    failure = None
+    failure: Exception | None = None
     try:
         say(f"Starting Blitzableiter {product_version()}; logs in {plan.log_dir.relative_to(ROOT)}/")
         stack.start()
         if not stack.stopping.is_set():
             _show(plan, stack, time.monotonic() - begun)
             interrupts.wait()
-    except StartFailed as error:
+    except (StartFailed, OSError) as error:
         failure = error
     finally:
         stack.stop()

@@ -8,10 +8,14 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+_LOOK_SECONDS = 0.05
+_STOP_SECONDS = 2.0
 _WATCH = """
 read -r word && exit 0
 kill -s "$1" -- "-$2" 2>/dev/null
@@ -45,6 +49,7 @@ class Child:
         asks this program to end in good order.
         """
         self._farewell = farewell
+        self._dismissal = threading.Lock()
         self._watcher: subprocess.Popen[bytes] | None = None
         with contextlib.ExitStack() as files:
             if log_file is not None:
@@ -61,14 +66,11 @@ class Child:
                 extra_groups=None if user is None else [],
                 start_new_session=True,
             )
-        self._watcher = subprocess.Popen(
-            ["/bin/sh", "-c", _WATCH, "watch", farewell.name.removeprefix("SIG"), str(self._process.pid)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            start_new_session=True,
-        )
+        try:
+            self._watcher = self._start_watcher()
+        except BaseException:
+            self.kill()
+            raise
 
     @property
     def pid(self) -> int:
@@ -108,6 +110,16 @@ class Child:
         self._process.wait()
         self._dismiss_watcher()
 
+    def _start_watcher(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            ["/bin/sh", "-c", _WATCH, "watch", self._farewell.name.removeprefix("SIG"), str(self._process.pid)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+        )
+
     def _signal_group(self, number: signal.Signals) -> None:
         try:
             os.killpg(self._process.pid, number)
@@ -117,7 +129,8 @@ class Child:
             return
 
     def _dismiss_watcher(self) -> None:
-        watcher, self._watcher = self._watcher, None
+        with self._dismissal:  # the thread that starts a part and the one that stops it may both see its end
+            watcher, self._watcher = self._watcher, None
         if watcher is None:
             return
         channel: IO[bytes] | None = watcher.stdin
@@ -128,6 +141,50 @@ class Child:
             except BrokenPipeError:
                 channel.close()
         watcher.wait()
+
+
+def run_to_end(
+    argv: Sequence[str],
+    *,
+    log_file: Path | None,
+    stopping: threading.Event,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    user: int | None = None,
+    group: int | None = None,
+) -> int | None:
+    """Run a program to its end and return its exit code; None when it was ended because of ``stopping``."""
+    child = Child(argv, log_file=log_file, env=env, cwd=cwd, user=user, group=group)
+    while not child.wait(_LOOK_SECONDS):
+        if stopping.is_set():
+            child.stop(_STOP_SECONDS)
+            return None
+    return child.exit_code()
+
+
+def wait_until_ready(
+    child: Child, is_ready: Callable[[], bool], stopping: threading.Event, *, seconds: float
+) -> str | None:
+    """Wait for a program that is starting: None when it is ready, else in words why it will not be.
+
+    It is ended when the time is over or when the stack is being stopped.
+    """
+    deadline = time.monotonic() + seconds
+    while child.exit_code() is None:
+        if is_ready():
+            return None
+        if time.monotonic() > deadline:
+            child.stop(_STOP_SECONDS)
+            return f"was not ready after {seconds:.0f} s"
+        if stopping.wait(_LOOK_SECONDS):
+            child.stop(_STOP_SECONDS)
+            return "was stopped while it started"
+    return f"ended with exit code {child.exit_code()} while it started"
+
+
+def size_of(log_file: Path) -> int:
+    """Its size in bytes, 0 when it is not there: where the next program that writes to it begins."""
+    return log_file.stat().st_size if log_file.exists() else 0
 
 
 def last_lines(log_file: Path, count: int = 12, since: int = 0) -> str:

@@ -26,6 +26,8 @@ def main() -> int:
     if not known:
         offset = f" with PORT_OFFSET={plan.offset}" if plan.offset else ""
         print(f"No local stack runs here{offset}; make run starts one.", file=sys.stderr)
+    for name in set(os.environ) - set(plan.inherited(os.environ)):
+        del os.environ[name]
     for name, value in known.items():
         os.environ.setdefault(name, value)
     del sys.argv[0]

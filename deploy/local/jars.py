@@ -1,13 +1,11 @@
 """Kafka's Java archives: pinned with SHA-256 in ``deploy/kafka/jars.lock``, fetched once by jgo, offline afterwards.
 
-jgo (a Maven resolver in pure Python) obeys HTTPS_PROXY, REQUESTS_CA_BUNDLE and the repositories of its own settings
-file; what it does not read, the mirrors and proxies of Maven's ``~/.m2/settings.xml``, is read here.
+jgo is a Maven resolver in pure Python; where it fetches from is said in ``deploy.local.maven``.
 ``python -m deploy.local.pinjars 4.3.1`` pins another version.
 """
 
 import hashlib
 import logging
-import os
 import sys
 import tempfile
 import tomllib
@@ -15,8 +13,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, urlsplit, urlunsplit
-from xml.etree import ElementTree
 
 from deploy.local.children import StartFailed
 
@@ -67,7 +63,7 @@ def ensure_jars(progress: Progress | None = None, lock_file: Path = LOCK_FILE, c
     folder.mkdir(parents=True, exist_ok=True)
     missing = [jar for jar in jars if not _is_genuine(folder / jar.file_name, jar)]
     if missing:
-        _fetch_all(missing, folder, progress or (lambda done, total: None))
+        _fetch_all(missing, folder, lock_file, progress or (lambda done, total: None))
     return folder
 
 
@@ -89,13 +85,15 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fetch_all(jars: Sequence[Jar], folder: Path, progress: Progress) -> None:
+def _fetch_all(jars: Sequence[Jar], folder: Path, lock_file: Path, progress: Progress) -> None:
+    from deploy.local.maven import repositories  # noqa: PLC0415 - with jgo 20 MB and 0.2 s, on the first start only
+
     total = sum(jar.size for jar in jars)
     done = 0
     progress(done, total)
-    repositories = _repositories()
+    asked = repositories()
     with ThreadPoolExecutor(_PARALLEL) as pool:
-        fetches = {pool.submit(_fetch, jar, folder, repositories): jar for jar in jars}
+        fetches = {pool.submit(_fetch, jar, folder, lock_file, asked): jar for jar in jars}
         try:
             for fetch in as_completed(fetches):
                 fetch.result()
@@ -106,9 +104,9 @@ def _fetch_all(jars: Sequence[Jar], folder: Path, progress: Progress) -> None:
             raise
 
 
-def _fetch(jar: Jar, folder: Path, repositories: dict[str, str] | None) -> None:
+def _fetch(jar: Jar, folder: Path, lock_file: Path, repositories: dict[str, str]) -> None:
     """Fetch one archive beside its place and move it there only when it is the pinned one."""
-    from jgo.maven import MavenContext  # noqa: PLC0415 - 20 MB and 0.2 s, needed on the first start only
+    from jgo.maven import MavenContext  # noqa: PLC0415 - as above
 
     logging.getLogger("jgo").setLevel(logging.ERROR)
     for attempt in range(1, _ATTEMPTS + 1):
@@ -127,58 +125,15 @@ def _fetch(jar: Jar, folder: Path, repositories: dict[str, str] | None) -> None:
             found = _sha256(fetched)
             if found != jar.sha256:
                 raise StartFailed(
-                    f"{jar.file_name} is refused: its SHA-256 is {found}, but {LOCK_FILE.relative_to(ROOT)} pins "
+                    f"{jar.file_name} is refused: its SHA-256 is {found}, but {_shown(lock_file)} pins "
                     f"{jar.sha256}. The repository or a proxy in between serves something else."
                 )
             fetched.replace(folder / jar.file_name)
             return
 
 
-def _repositories() -> dict[str, str] | None:
-    """Repositories that the person has configured, for jgo or for Maven; None leaves jgo at Maven Central."""
-    from jgo.config import GlobalSettings  # noqa: PLC0415
-
-    own: dict[str, str] = GlobalSettings.load().repositories
-    if own:
-        return own
-    settings_file = Path.home() / ".m2" / "settings.xml"
-    if not settings_file.exists():
-        return None
-    try:
-        settings = ElementTree.parse(settings_file).getroot()  # noqa: S314 - the person's own file
-    except ElementTree.ParseError as error:
-        raise StartFailed(f"{settings_file} cannot be read: {error}") from None
-    _use_proxy(settings)
-    return _mirror(settings)
-
-
-def _mirror(settings: ElementTree.Element) -> dict[str, str] | None:
-    for mirror in settings.iterfind("{*}mirrors/{*}mirror"):
-        names = {name.strip() for name in mirror.findtext("{*}mirrorOf", "").split(",")}
-        url = mirror.findtext("{*}url", "").strip()
-        if url and names & {"*", "central", "external:*"} and "!central" not in names:
-            return {"mirror": _with_login(url.rstrip("/"), settings, mirror.findtext("{*}id", ""))}
-    return None
-
-
-def _with_login(url: str, settings: ElementTree.Element, server_id: str) -> str:
-    for server in settings.iterfind("{*}servers/{*}server"):
-        user, password = server.findtext("{*}username", ""), server.findtext("{*}password", "")
-        if server.findtext("{*}id") == server_id and user:
-            address = urlsplit(url)
-            return urlunsplit(address._replace(netloc=f"{quote(user)}:{quote(password)}@{address.netloc}"))
-    return url
-
-
-def _use_proxy(settings: ElementTree.Element) -> None:
-    """Maven's proxy, unless the environment names one; requests reads it from there."""
-    for proxy in settings.iterfind("{*}proxies/{*}proxy"):
-        if proxy.findtext("{*}active", "true") == "true":
-            address = f"http://{proxy.findtext('{*}host')}:{proxy.findtext('{*}port', '8080')}"
-            for name in ("https_proxy", "http_proxy"):
-                if not os.environ.get(name) and not os.environ.get(name.upper()):
-                    os.environ[name] = address
-            return
+def _shown(path: Path) -> Path:
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
 class DownloadLine:

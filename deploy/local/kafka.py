@@ -7,12 +7,11 @@ import base64
 import os
 import signal
 import socket
-import subprocess
-import time
+import threading
 from pathlib import Path
 from uuid import uuid4
 
-from deploy.local.children import Child, StartFailed, last_lines
+from deploy.local.children import Child, StartFailed, last_lines, run_to_end, size_of, wait_until_ready
 from deploy.local.jars import ROOT, ensure_jars
 
 START_SECONDS = 120.0
@@ -72,17 +71,18 @@ class Kafka:
         """None while the broker runs, else how it ended."""
         return self._child.exit_code() if self._child is not None else 0
 
-    def start(self) -> None:
+    def start(self, stopping: threading.Event | None = None) -> None:
         """Start the broker and return when it serves clients. Raises StartFailed with the reason.
 
-        Fetches the pinned archives when they are not there yet.
+        Fetches the pinned archives when they are not there yet. Gives up, with nothing left running, once ``stopping``.
         """
+        stopping = stopping or threading.Event()
         jars = ensure_jars()
         self._data_dir.mkdir(parents=True, exist_ok=True)
         properties = self._write_properties()
         if not (self._data_dir / "log" / "meta.properties").exists():
-            self._format(jars, properties)
-        since = self._log_file.stat().st_size if self._log_file.exists() else 0
+            self._format(jars, properties, stopping)
+        since = size_of(self._log_file)
         self._child = Child(
             [
                 *_java(jars),
@@ -96,11 +96,11 @@ class Kafka:
             env=_environment(),
             cwd=self._data_dir,
         )
-        self._wait_until_ready(self._child, since)
+        self._wait_until_ready(self._child, since, stopping)
 
-    def restart(self) -> None:
+    def restart(self, stopping: threading.Event) -> None:
         """Start again after it died."""
-        self.start()
+        self.start(stopping)
 
     def stop(self, grace_seconds: float = 6.0) -> None:
         """Stop the broker in good order, or kill it when it takes longer than ``grace_seconds``."""
@@ -139,30 +139,28 @@ class Kafka:
         path.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         return path
 
-    def _format(self, jars: Path, properties: Path) -> None:
+    def _format(self, jars: Path, properties: Path, stopping: threading.Event) -> None:
+        since = size_of(self._log_file)
         command = ["kafka.tools.StorageTool", "format", "-t", _new_cluster_id(), "-c", str(properties)]
-        done = subprocess.run(
+        code = run_to_end(
             [*_java(jars), "-XX:TieredStopAtLevel=1", "-Xmx128m", *command],
-            capture_output=True,
-            text=True,
+            log_file=self._log_file,
+            stopping=stopping,
             env=_environment(),
-            check=False,
         )
-        if done.returncode != 0:
-            raise StartFailed(f"Kafka's storage cannot be prepared in {self._data_dir}:\n{done.stdout}{done.stderr}")
+        if code != 0:
+            reason = last_lines(self._log_file, since=since)
+            raise StartFailed(f"Kafka's storage cannot be prepared in {self._data_dir}:\n{reason}")
 
-    def _wait_until_ready(self, child: Child, since: int) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            if child.exit_code() is not None:
-                reason = last_lines(self._log_file, since=since)
-                raise StartFailed(f"Kafka ended while starting (log: {self._log_file}):\n{reason}")
-            # the broker says so after it was let into the cluster and serves requests; a port alone opens earlier
-            if "Kafka Server started" in last_lines(self._log_file, 200, since) and self._answers():
-                return
-            time.sleep(0.05)
-        child.kill()
-        raise StartFailed(f"Kafka was not ready after {START_SECONDS:.0f} s (log: {self._log_file}).")
+    def _wait_until_ready(self, child: Child, since: int, stopping: threading.Event) -> None:
+        # the broker says so after it was let into the cluster and serves requests; a port alone opens earlier
+        def is_ready() -> bool:
+            return "Kafka Server started" in last_lines(self._log_file, 200, since) and self._answers()
+
+        problem = wait_until_ready(child, is_ready, stopping, seconds=START_SECONDS)
+        if problem is not None:
+            reason = last_lines(self._log_file, since=since)
+            raise StartFailed(f"Kafka {problem} (log: {self._log_file}):\n{reason}")
 
     def _answers(self) -> bool:
         try:

@@ -16,11 +16,11 @@ _LOOK_SECONDS = 0.2
 class Part(Protocol):
     """Anything that runs as one child process: PostgreSQL, Kafka, a service."""
 
-    def start(self) -> None:
-        """Start and return when ready. Raises StartFailed."""
+    def start(self, stopping: threading.Event) -> None:
+        """Start and return when ready. Raises StartFailed, soon and with nothing left running once ``stopping``."""
 
-    def restart(self) -> None:
-        """Start again after it died. Raises StartFailed."""
+    def restart(self, stopping: threading.Event) -> None:
+        """Start again after it died. Raises StartFailed as ``start`` does."""
 
     def exit_code(self) -> int | None:
         """None while it runs."""
@@ -41,10 +41,23 @@ class Keeper:
         self.part = part
         self._stopping = stopping
         self._say = say
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the part for the first time. Raises StartFailed."""
+        self.part.start(self._stopping)
 
     def watch(self) -> None:
         """Watch in a thread of its own from now on."""
-        threading.Thread(target=self._watch, name=f"keeper-{self.name}", daemon=True).start()
+        self._thread = threading.Thread(target=self._watch, name=f"keeper-{self.name}", daemon=True)
+        self._thread.start()
+
+    def end(self, how: Callable[[Part], None]) -> None:
+        """End the part after ``stopping`` was set, also one that is being started again at this moment."""
+        how(self.part)
+        if self._thread is not None:
+            self._thread.join()
+            how(self.part)
 
     def _watch(self) -> None:
         pause = _FIRST_PAUSE_SECONDS
@@ -61,9 +74,10 @@ class Keeper:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             since = time.monotonic()
             try:
-                self.part.restart()
-            except StartFailed as error:
-                self._say(f"{self.name} does not start: {error}")
+                self.part.restart(self._stopping)
+            except (StartFailed, OSError) as error:  # a full disk and too many processes pass as well
+                if not self._stopping.is_set():
+                    self._say(f"{self.name} does not start: {error}")
             else:
                 self._say(f"{self.name} runs again")
 

@@ -1,16 +1,14 @@
 """The parts of the stack that are Python programs of this repository: services, issuer, and one-shot tools."""
 
-import http.client
+import socket
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.local.children import Child, StartFailed, last_lines
+from deploy.local.children import Child, StartFailed, last_lines, run_to_end, size_of, wait_until_ready
 from deploy.local.plan import HOST, ROOT
 
-BAD_CONFIGURATION = 78
 _READY_SECONDS = 60.0
 _LARGEST_LOG_BYTES = 20_000_000
 
@@ -26,35 +24,34 @@ class Module:
         self._log_file = log_file
         self._child: Child | None = None
 
-    def start(self) -> None:
-        """Start it and return when it is ready. Raises StartFailed with the end of its log."""
-        shorten(self._log_file)
-        since = self._log_file.stat().st_size if self._log_file.exists() else 0
-        child = self._launch()
-        deadline = time.monotonic() + _READY_SECONDS
-        while child.exit_code() is None:
-            if self.is_ready():
-                return
-            if time.monotonic() > deadline:
-                child.stop(2)
-                raise StartFailed(f"{self._module} was not ready after {_READY_SECONDS:.0f} s: {self._reason(since)}")
-            time.sleep(0.1)
-        raise StartFailed(f"{self._module} ended with exit code {child.exit_code()}: {self._reason(since)}")
+    def start(self, stopping: threading.Event) -> None:
+        """Start it and return when it is ready. Raises StartFailed with the end of its log.
 
-    def restart(self) -> None:
+        Gives up, with nothing left running, once ``stopping``.
+        """
+        shorten(self._log_file)
+        since = size_of(self._log_file)
+        problem = wait_until_ready(self._launch(), self.is_ready, stopping, seconds=_READY_SECONDS)
+        if problem is not None:
+            reason = last_lines(self._log_file, since=since)
+            raise StartFailed(f"{self._module} {problem} (log: {self._log_file}):\n{reason}")
+
+    def restart(self, stopping: threading.Event) -> None:
         """Start it again without waiting: what it waits for may itself be starting again."""
-        self._launch()
+        if not stopping.is_set():
+            self._launch()
 
     def is_ready(self) -> bool:
         """Whether it answers 200 now."""
-        connection = http.client.HTTPConnection(HOST, self._port, timeout=2)
+        # by hand: http.client brings TLS and e-mail along, 5 MB for as long as the stack runs
+        request = f"GET {self._ready_path} HTTP/1.1\r\nHost: {HOST}:{self._port}\r\nConnection: close\r\n\r\n"
         try:
-            connection.request("GET", self._ready_path)
-            return connection.getresponse().status == http.client.OK
-        except (OSError, http.client.HTTPException):
+            with socket.create_connection((HOST, self._port), timeout=2) as connection:
+                connection.sendall(request.encode())
+                status_line = connection.makefile("rb").readline(100)
+        except OSError:
             return False
-        finally:
-            connection.close()
+        return status_line.split()[1:2] == [b"200"]
 
     def exit_code(self) -> int | None:
         """None while it runs, else how it ended."""
@@ -74,23 +71,17 @@ class Module:
         self._child = Child([sys.executable, "-m", self._module], log_file=self._log_file, env=self._env, cwd=ROOT)
         return self._child
 
-    def _reason(self, since: int) -> str:
-        return f"see {self._log_file}\n{last_lines(self._log_file, since=since)}"
-
 
 def run_once(
     module: str, arguments: list[str], env: Mapping[str, str], log_file: Path | None, stopping: threading.Event
 ) -> None:
     """Run a module of ours to its end, or until ``stopping``. Raises StartFailed unless it ends with 0."""
-    since = log_file.stat().st_size if log_file is not None and log_file.exists() else 0
-    child = Child([sys.executable, "-m", module, *arguments], log_file=log_file, env=env, cwd=ROOT)
-    while not child.wait(0.1):
-        if stopping.is_set():
-            child.stop(2)
-            return
-    if child.exit_code() != 0 and not stopping.is_set():
+    since = size_of(log_file) if log_file is not None else 0
+    command = [sys.executable, "-m", module, *arguments]
+    code = run_to_end(command, log_file=log_file, stopping=stopping, env=env, cwd=ROOT)
+    if code != 0 and not stopping.is_set():
         details = f"\n{last_lines(log_file, since=since)}" if log_file is not None else ""
-        raise StartFailed(f"{' '.join([module, *arguments])} ended with exit code {child.exit_code()}.{details}")
+        raise StartFailed(f"{' '.join([module, *arguments])} ended with exit code {code}.{details}")
 
 
 def shorten(log_file: Path) -> None:

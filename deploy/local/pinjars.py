@@ -11,6 +11,7 @@ from pathlib import Path
 from jgo.maven import Dependency, MavenContext
 
 from deploy.local.jars import LOCK_FILE
+from deploy.local.maven import repositories
 
 _LOG_BINDING = "org.apache.logging.log4j:log4j-slf4j-impl"
 _LOG_CORE = "log4j-core"
@@ -19,7 +20,7 @@ _LOG_CORE = "log4j-core"
 def pin(version: str) -> str:
     """The text of the lock file for one version of Kafka."""
     with tempfile.TemporaryDirectory() as scratch:
-        context = MavenContext(repo_cache=Path(scratch))
+        context = MavenContext(repo_cache=Path(scratch), remote_repos=repositories())
         kafka, tree = context.resolver.resolve([context.create_dependency(f"org.apache.kafka:kafka_2.13:{version}")])
         log_version = next(each.version for each in tree if each.artifactId == _LOG_CORE)
         group, artifact = _LOG_BINDING.split(":")

@@ -76,6 +76,15 @@ class Plan:
         """The address of the OIDC issuer, ours or theirs."""
         return self.foreign.get("OIDC_ISSUER", f"http://{HOST}:{self.ports['ISSUER_PORT']}")
 
+    def inherited(self, environ: Mapping[str, str], service: str | None = None) -> dict[str, str]:
+        """What a child gets of the person's environment.
+
+        Their PG* variables (PGSSLMODE=require, say) speak of a PostgreSQL of theirs and would break the connections to
+        ours. ``service``: the one whose database counts; without it, PG* stays only when all databases are theirs.
+        """
+        ours = f"{service.upper()}_DATABASE_URL" not in self.foreign if service else self.own_postgres
+        return {name: value for name, value in environ.items() if not (ours and name.startswith("PG"))}
+
     def service_url(self, service: str) -> str:
         """Where a service answers."""
         return f"http://{HOST}:{self.ports[f'{service.upper()}_PORT']}"

@@ -11,14 +11,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from deploy.local.children import Child, StartFailed, last_lines
-from deploy.local.programs import Home, Programs, find_programs, make_home, remove_home
+from deploy.local.children import Child, StartFailed, last_lines, run_to_end, size_of, wait_until_ready
+from deploy.local.programs import Home, find_programs, make_home, remove_home
 
 SERVICE_SQL = Path(__file__).parent.parent / "postgres" / "service.sql"
 START_SECONDS = 60.0
@@ -75,13 +75,17 @@ class Postgres:
         """None while the server runs, else how it ended."""
         return self._child.exit_code() if self._child is not None else 0
 
-    def start(self) -> None:
-        """Start the server and return when it accepts connections. Raises StartFailed with the reason."""
+    def start(self, stopping: threading.Event | None = None) -> None:
+        """Start the server and return when it accepts connections. Raises StartFailed with the reason.
+
+        Gives up, with nothing left running, once ``stopping``.
+        """
+        stopping = stopping or threading.Event()
         home = make_home(self._data_dir, find_programs())
         if not (home.cluster / "PG_VERSION").exists():
-            self._create_cluster(home)
+            self._create_cluster(home, stopping)
         self._require_same_major(home)
-        since = self._log_file.stat().st_size if self._log_file.exists() else 0
+        since = size_of(self._log_file)
         settings = [argument for name, value in _SETTINGS.items() for argument in ("-c", f"{name}={value}")]
         self._child = Child(
             [str(home.programs.folder / "postgres"), "-D", str(home.cluster), "-p", str(self._port), *settings],
@@ -92,11 +96,11 @@ class Postgres:
             group=home.group,
             farewell=signal.SIGINT,
         )
-        self._wait_until_ready(self._child, home, since)
+        self._wait_until_ready(self._child, home, since, stopping)
 
-    def restart(self) -> None:
+    def restart(self, stopping: threading.Event) -> None:
         """Start again after it died."""
-        self.start()
+        self.start(stopping)
 
     def stop(self, mode: str = "fast", grace_seconds: float = 8.0) -> None:
         """Stop the server in one of pg_ctl's modes, ``smart``, ``fast`` or ``immediate``; kill it after the grace."""
@@ -112,7 +116,8 @@ class Postgres:
         """Remove all data of a stopped server."""
         remove_home(self._data_dir)
 
-    def _create_cluster(self, home: Home) -> None:
+    def _create_cluster(self, home: Home, stopping: threading.Event) -> None:
+        since = size_of(self._log_file)
         password_file = self._data_dir / "admin-password"
         if not password_file.exists():
             write_secret(password_file, secrets.token_urlsafe(32))
@@ -121,28 +126,26 @@ class Postgres:
             readable_once.flush()
             if home.user is not None:
                 os.chown(readable_once.name, home.user, -1)
-            done = subprocess.run(
+            code = run_to_end(
                 [
                     str(home.programs.folder / "initdb"),
                     f"--pgdata={home.cluster}",
                     "--username=postgres",
                     f"--pwfile={readable_once.name}",
                     "--auth=scram-sha-256",
-                    "--encoding=UTF8",
-                    *_locale_arguments(home.programs),
+                    *locale_arguments(home.programs.major),
                 ],
-                capture_output=True,
-                text=True,
+                log_file=self._log_file,
+                stopping=stopping,
                 env=_environment(),
-                cwd="/",
+                cwd=Path("/"),
                 user=home.user,
                 group=home.group,
-                extra_groups=None if home.user is None else [],
-                check=False,
             )
-        if done.returncode != 0:
+        if code != 0:
             _empty(home.cluster)
-            raise StartFailed(f"PostgreSQL's initdb failed in {home.cluster}:\n{done.stdout}{done.stderr}")
+            reason = last_lines(self._log_file, since=since)
+            raise StartFailed(f"PostgreSQL's initdb failed in {home.cluster}:\n{reason}")
 
     def _require_same_major(self, home: Home) -> None:
         found = (home.cluster / "PG_VERSION").read_text().strip()
@@ -152,17 +155,12 @@ class Postgres:
                 "make clean removes it, FRESH=1 leaves it alone."
             )
 
-    def _wait_until_ready(self, child: Child, home: Home, since: int) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            if child.exit_code() is not None:
-                reason = last_lines(self._log_file, since=since)
-                raise StartFailed(f"PostgreSQL ended while starting (log: {self._log_file}):\n{reason}")
-            if _is_ready(home.cluster / "postmaster.pid", child.pid):
-                return
-            time.sleep(0.02)
-        self.stop("immediate")
-        raise StartFailed(f"PostgreSQL was not ready after {START_SECONDS:.0f} s (log: {self._log_file}).")
+    def _wait_until_ready(self, child: Child, home: Home, since: int, stopping: threading.Event) -> None:
+        pid_file = home.cluster / "postmaster.pid"
+        problem = wait_until_ready(child, lambda: _is_ready(pid_file, child.pid), stopping, seconds=START_SECONDS)
+        if problem is not None:
+            reason = last_lines(self._log_file, since=since)
+            raise StartFailed(f"PostgreSQL {problem} (log: {self._log_file}):\n{reason}")
 
 
 def provision(admin_dsn: str, services: Iterable[str]) -> dict[str, ServiceDatabase]:
@@ -232,11 +230,10 @@ def _environment() -> dict[str, str]:
     return {**kept, "LC_ALL": "C", "TZ": "UTC"}
 
 
-def _locale_arguments(programs: Programs) -> list[str]:
+def locale_arguments(major: int) -> list[str]:
     """Sorting by code point in UTF-8, the same on every system; the builtin provider came with version 17."""
-    if programs.major >= 17:
-        return ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
-    return ["--locale=C"]
+    builtin = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if major >= 17 else []
+    return ["--encoding=UTF8", *builtin, "--locale=C"]
 
 
 def _is_ready(pid_file: Path, pid: int) -> bool:

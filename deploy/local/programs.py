@@ -4,6 +4,7 @@ PostgreSQL refuses to run as root. As root, an unprivileged user of the system r
 reach the data or the programs (a checkout below /root, say), both get a home below /var/tmp, with a link to it.
 """
 
+import contextlib
 import importlib.util
 import os
 import pwd
@@ -140,14 +141,17 @@ def _move_out(link: Path, servant: pwd.struct_passwd) -> None:
     cluster.mkdir(mode=0o700)
     os.chown(cluster, servant.pw_uid, servant.pw_gid)
     link.symlink_to(cluster)
-    (home / _ORIGIN).write_text(str(link))
+    named = home / f"{_ORIGIN}.new"  # whole or not at all: a stack that starts beside this one reads it in its sweep
+    named.write_text(str(link))
+    named.rename(home / _ORIGIN)
 
 
 def _sweep() -> None:
     """Remove homes whose data directory is gone or has another home now."""
     for origin in Path("/var/tmp").glob(f"{_HOME_PREFIX}*/{_ORIGIN}"):  # noqa: S108
-        if origin.parent.stat().st_uid == 0 and Path(origin.read_text()).resolve() != origin.parent / "cluster":
-            shutil.rmtree(origin.parent, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # swept by another one meanwhile
+            if origin.parent.stat().st_uid == 0 and Path(origin.read_text()).resolve() != origin.parent / "cluster":
+                shutil.rmtree(origin.parent, ignore_errors=True)
 
 
 def _copy_programs(programs: Programs, home: Path) -> Programs:

@@ -36,23 +36,23 @@ class Stack:
 
     def start(self) -> None:
         """Start everything and return when all is ready. Raises StartFailed; ``stop`` is still to be called then."""
-        # two lines side by side: the broker's JVM takes the longest, and migrations need no broker
-        self._at_once([self._prepare_databases, self._prepare_kafka])
+        # side by side: the broker's JVM takes the longest, migrations need no broker, and the issuer needs nobody
+        self._at_once([self._prepare_kafka, self._prepare_databases, *self._issuer()])
         if self.stopping.is_set():
             return
         write_secret(self._plan.environment_file, self._environment_text())
-        self._at_once([*self._issuer(), *[self._start_of(service) for service in SERVICES]])
+        self._at_once([self._start_of(service) for service in SERVICES])
         for keeper in [*self._servers, *self._services]:
             keeper.watch()
 
     def stop(self) -> None:
         """Stop the services and the issuer first, then broker and database; at most ten seconds."""
         self.stopping.set()
-        _at_once_for(self._services, lambda part: part.stop(grace_seconds=_SERVICE_GRACE_SECONDS))
+        _end_all(self._services, lambda part: part.stop(grace_seconds=_SERVICE_GRACE_SECONDS))
         if self._plan.fresh:  # their data is removed next, so that nothing needs to be written back
-            _at_once_for(self._servers, lambda part: part.kill())
+            _end_all(self._servers, lambda part: part.kill())
         else:
-            _at_once_for(self._servers, lambda part: part.stop(grace_seconds=_SERVER_GRACE_SECONDS))
+            _end_all(self._servers, lambda part: part.stop(grace_seconds=_SERVER_GRACE_SECONDS))
         self._plan.environment_file.unlink(missing_ok=True)
 
     def kill(self) -> None:
@@ -121,7 +121,9 @@ class Stack:
         log_file = self._plan.log_dir / "postgres.log"
         shorten(log_file)
         postgres = Postgres(self._data_dir / "postgres", self._plan.ports["POSTGRES_PORT"], log_file)
-        self._keep(self._servers, "PostgreSQL", postgres).part.start()
+        self._keep(self._servers, "PostgreSQL", postgres).start()
+        if self.stopping.is_set():
+            return
         own = [service for service in SERVICES if f"{service.upper()}_DATABASE_URL" not in self._plan.foreign]
         self._databases = provision(postgres.admin_dsn, own)
 
@@ -129,7 +131,7 @@ class Stack:
         if self._plan.own_kafka:
             self._start_kafka()
         if not self.stopping.is_set():
-            env = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": self._plan.bootstrap_servers}
+            env = {**self._plan.inherited(os.environ), "KAFKA_BOOTSTRAP_SERVERS": self._plan.bootstrap_servers}
             run_once("deploy.kafka.topics", [], env, self._plan.log_dir / "topics.log", self.stopping)
 
     def _start_kafka(self) -> None:
@@ -142,18 +144,20 @@ class Stack:
         shorten(log_file)
         ports = self._plan.ports
         kafka = Kafka(self._data_dir / "kafka", ports["KAFKA_PORT"], ports["KAFKA_CONTROLLER_PORT"], log_file)
-        self._keep(self._servers, "Apache Kafka", kafka).part.start()
+        self._keep(self._servers, "Apache Kafka", kafka).start()
 
     def _migration_of(self, service: str) -> Callable[[], None]:
         log_file = self._plan.log_dir / f"migrate-{service}.log"
         arguments = [f"services.{service}"]
-        return lambda: run_once("shared.migrate", arguments, self._child_environment(), log_file, self.stopping)
+        return lambda: run_once("shared.migrate", arguments, self._child_environment(service), log_file, self.stopping)
 
     def _issuer(self) -> list[Callable[[], None]]:
         if not self._plan.own_issuer:
             return []
         env = {
-            **self._child_environment(),
+            **self._plan.inherited(os.environ),
+            "PYTHONUNBUFFERED": "1",
+            "OIDC_ISSUER": self._plan.issuer,
             "BLITZ_DEV_ISSUER": "1",
             "ISSUER_PORT": str(self._plan.ports["ISSUER_PORT"]),
             "ISSUER_KEY_FILE": str(self._data_dir / "issuer-keys.json"),
@@ -161,10 +165,10 @@ class Stack:
         log_file = self._plan.log_dir / "issuer.log"
         port = self._plan.ports["ISSUER_PORT"]
         issuer = Module("deploy.local.issuer", port, "/.well-known/openid-configuration", env, log_file)
-        return [self._keep(self._services, "OIDC issuer", issuer).part.start]
+        return [self._keep(self._services, "OIDC issuer", issuer).start]
 
     def _start_of(self, service: str) -> Callable[[], None]:
-        env = self._child_environment()
+        env = self._child_environment(service)
         for other in SERVICES:  # a service is told neither another's database nor the role that owns its tables
             env.pop(f"{other.upper()}_MIGRATION_DATABASE_URL", None)
             if other != service:
@@ -173,15 +177,15 @@ class Stack:
             env.pop("FEEDBACK_RECEIPT_KEY", None)
         port = self._plan.ports[f"{service.upper()}_PORT"]
         part = Module(f"services.{service}", port, "/health/ready", env, self._plan.log_dir / f"{service}.log")
-        return self._keep(self._services, service, part).part.start
+        return self._keep(self._services, service, part).start
 
     def _keep(self, among: list[Keeper], name: str, part: Part) -> Keeper:
         keeper = Keeper(name, part, self.stopping, self._say)
         among.append(keeper)
         return keeper
 
-    def _child_environment(self) -> dict[str, str]:
-        return {**os.environ, **self.environment(), "PYTHONUNBUFFERED": "1"}
+    def _child_environment(self, service: str | None = None) -> dict[str, str]:
+        return {**self._plan.inherited(os.environ, service), **self.environment(), "PYTHONUNBUFFERED": "1"}
 
     def _environment_text(self) -> str:
         return "".join(f"{name}={value}\n" for name, value in sorted(self.environment().items()))
@@ -204,13 +208,13 @@ class Stack:
             pending = [pool.submit(action) for action in actions]
         for each in pending:
             error = each.exception()
-            if error is not None and not (self.stopping.is_set() and isinstance(error, StartFailed)):
+            if error is not None and not (self.stopping.is_set() and isinstance(error, StartFailed | OSError)):
                 raise error
 
 
-def _at_once_for(keepers: Iterable[Keeper], action: Callable[[Part], None]) -> None:
-    """Do something with all parts in threads and wait for all."""
-    threads = [threading.Thread(target=action, args=(keeper.part,)) for keeper in keepers]
+def _end_all(keepers: Iterable[Keeper], how: Callable[[Part], None]) -> None:
+    """End all parts in threads and wait for all."""
+    threads = [threading.Thread(target=keeper.end, args=(how,)) for keeper in keepers]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -12,8 +12,6 @@ import httpx
 from deploy.local.issuer import IssuerSettings
 
 USAGE = "usage: python -m deploy.local.token role=quality_manager [offices=JC-001,JC-002] [subject=somebody]"
-EX_USAGE = 64
-EX_UNAVAILABLE = 69
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> int:
@@ -21,13 +19,13 @@ def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
     wanted = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     if len(wanted) != len(arguments) or "role" not in wanted:
         print(USAGE, file=sys.stderr)
-        return EX_USAGE
+        return os.EX_USAGE
     url = environment.get("OIDC_ISSUER") or IssuerSettings().url
     try:
         answer = httpx.post(f"{url}/token", json={name: value for name, value in wanted.items() if value}, timeout=5)
     except httpx.HTTPError as error:
         print(f"No issuer answers at {url} ({type(error).__name__}). Is `make run` running?", file=sys.stderr)
-        return EX_UNAVAILABLE
+        return os.EX_UNAVAILABLE
     if answer.is_error:
         problem = answer.json()
         for refused in problem.get("errors", []):

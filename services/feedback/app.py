@@ -24,8 +24,8 @@ from shared.web.app import VERSION
 NAME = "feedback"
 LISTENS_TO = (SignalLinkedV1, IncidentChangedV1)
 ANNOUNCES = (FeedbackSubmittedV1, FeedbackWordedV1)
-FORM_BYTES = 192 * 1024
-"""10,000 characters of any script, written as %XX, and the rest of the form."""
+FORM_BYTES = 1024 * 1024
+"""More than a form may hold: whoever wrote too much gets the text back, and not a refusal by the plumbing."""
 REPORT_BYTES = 64 * 1024
 
 

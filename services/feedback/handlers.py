@@ -107,7 +107,7 @@ def _judge(submission: Submission, text: str, now: datetime) -> Report:
 
 def _check(catalogue: Catalogue, submission: Submission, text: str, today: date) -> None:
     office = catalogue.offices.get(submission.office)
-    if office is None or not (office.valid_from <= today and (office.valid_to is None or today < office.valid_to)):
+    if office is None or not office.is_valid_on(today):
         raise Refused("office", "There is no such office", _one_of(catalogue.offices))
     if submission.service not in catalogue.services:
         raise Refused("service", "There is no such service", _one_of(catalogue.services))
@@ -121,10 +121,10 @@ def _one_of(names: Iterable[str]) -> str:
 
 
 async def _joins_nothing_public(desk: Desk, incident_id: UUID | None, now: datetime) -> bool:
-    """Whether the report wants to join an incident that is not public; news of the last second are asked for."""
+    """Whether the report wants to join an incident that is not public; news of the last moments are asked for."""
     if incident_id is None or desk.incidents.find(incident_id) is not None:
         return False
-    await desk.incidents.refresh(now)
+    await desk.incidents.look_again(now)
     return desk.incidents.find(incident_id) is None
 
 

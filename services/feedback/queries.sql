@@ -90,5 +90,8 @@ with recursive chain as (
 select incident_id, version, state, merged_into, title, service, reports, first_seen_at, entered, words from chain;
 
 -- name: measure_incidents^
--- Both grow with every change, as versions only rise: equal figures mean an unchanged table.
-select count(*) as incidents, coalesce(sum(version), 0)::bigint as versions from incident_projection;
+-- Number and fingerprint of the incidents of list_shown_incidents: both equal, nothing to read again. Every version of
+-- an incident has its own hash, and the partial index leads past the many that are never shown.
+select count(*) as incidents, coalesce(bit_xor(hashtextextended(incident_id::text, version)), 0)::bigint as fingerprint
+  from incident_projection
+ where state in ('confirmed', 'mitigating', 'regressed', 'fixed');

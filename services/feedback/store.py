@@ -131,9 +131,9 @@ async def list_shown_incidents(connection: asyncpg.Connection) -> list[Incident]
 
 
 async def measure_incidents(connection: asyncpg.Connection) -> tuple[int, int]:
-    """Number of incidents and sum of their versions: equal figures mean an unchanged table."""
+    """Number and fingerprint of the incidents that are or were public: equal figures mean that none has changed."""
     row = await _queries.measure_incidents(connection)
-    return row["incidents"], row["versions"]
+    return row["incidents"], row["fingerprint"]
 
 
 async def list_merge_chain(connection: asyncpg.Connection, incident_id: UUID) -> dict[UUID, Incident]:

@@ -66,6 +66,7 @@ class Texts:
     error_busy: str
     error_receipt_typo: str
     error_receipt_unknown: str
+    error_receipt_busy: str
     states: dict[ReceiptState, str]
     moments: dict[Moment, str]
     """``{title}`` is the incident's."""
@@ -140,6 +141,8 @@ GERMAN: Final = Texts(
     "Sekunden noch einmal.",
     error_receipt_typo="Da ist wohl ein Tippfehler. Ein Beleg-Code hat 17 Zeichen; bitte vergleichen Sie ihn.",
     error_receipt_unknown="Zu diesem Code gibt es keine Meldung, oder sie ist abgelaufen.",
+    error_receipt_busy="Das hat gerade nicht geklappt, es liegt an uns. Bitte sehen Sie in ein paar Sekunden "
+    "noch einmal nach.",
     states={
         ReceiptState.RECEIVED: "Angekommen",
         ReceiptState.IN_PROGRESS: "In Arbeit",
@@ -225,6 +228,7 @@ ENGLISH: Final = Texts(
     "seconds.",
     error_receipt_typo="There seems to be a typing error. A receipt code has 17 characters; please compare it.",
     error_receipt_unknown="There is no report for this code, or it has expired.",
+    error_receipt_busy="That did not work just now, and it is our fault. Please look again in a few seconds.",
     states={
         ReceiptState.RECEIVED: "Received",
         ReceiptState.IN_PROGRESS: "In progress",

@@ -81,4 +81,5 @@ async def _start(plumbing: Plumbing, measured: _Measured, running: AsyncExitStac
     grouping = SignalGrouping(catalogue, Representatives(), measured.grouping, utc_now)
     plumbing.start_consumers(running, pool, lambda consumption: consumers(consumption, grouping, utc_now))
     intake = plumbing.start_group_commit(running, pool, accept_offers)
-    return Desk(pool, catalogue, intake, measured.intake, utc_now)
+    bulk_intake = plumbing.start_group_commit(running, pool, accept_offers, max_batch=4, max_waiting=16)
+    return Desk(pool, catalogue, intake, bulk_intake, measured.intake, utc_now)

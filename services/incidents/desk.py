@@ -43,6 +43,8 @@ class Desk:
     pool: asyncpg.Pool
     catalogue: CatalogueFile
     intake: Intake
+    bulk_intake: Intake
+    """For requests of many events: few of them make one statement, so that it ends well before its timeout."""
     intake_metrics: IntakeMetrics
     clock: Clock
 

@@ -52,21 +52,22 @@ returning title, last;
 
 -- name: insert_incidents!
 -- New incidents.
-insert into incident (id, title, state, cause, service, severity, offices, langs, drivers, count_report, count_error,
+insert into incident (id, title, state, cause, cause_decided, service, severity, offices, langs, drivers, count_report, count_error,
                       count_heat, count_alert, first_seen_at, last_seen_at, transitions, state_since, version,
                       announced_at, traceparent)
-select id, title, state, cause, service, severity, offices, langs, drivers, count_report, count_error,
+select id, title, state, cause, cause_decided, service, severity, offices, langs, drivers, count_report, count_error,
        count_heat, count_alert, first_seen_at, last_seen_at, transitions, state_since, version, :now, traceparent
   from jsonb_to_recordset(:rows::jsonb) as row (
-       id uuid, title text, state text, cause text, service text, severity text, offices text[], langs text[],
-       drivers jsonb, count_report integer, count_error integer, count_heat integer, count_alert integer,
+       id uuid, title text, state text, cause text, cause_decided boolean, service text, severity text, offices text[],
+       langs text[], drivers jsonb, count_report integer, count_error integer, count_heat integer, count_alert integer,
        first_seen_at timestamptz, last_seen_at timestamptz, transitions jsonb, state_since timestamptz, version bigint,
        traceparent text);
 
 -- name: update_incidents!
 -- Changed incidents, locked before; `announced` tells whether the same transaction announces them.
 update incident
-   set title = row.title, state = row.state, merged_into = row.merged_into, cause = row.cause, severity = row.severity,
+   set title = row.title, state = row.state, merged_into = row.merged_into, cause = row.cause,
+       cause_decided = row.cause_decided, severity = row.severity,
        owner = row.owner, offices = row.offices, langs = row.langs, drivers = row.drivers,
        count_report = row.count_report, count_error = row.count_error, count_heat = row.count_heat,
        count_alert = row.count_alert, first_seen_at = row.first_seen_at, last_seen_at = row.last_seen_at,
@@ -74,8 +75,8 @@ update incident
        traceparent = row.traceparent, pending = not row.announced,
        announced_at = case when row.announced then :now else incident.announced_at end
   from jsonb_to_recordset(:rows::jsonb) as row (
-       id uuid, title text, state text, merged_into uuid, cause text, service text, severity text, owner text,
-       offices text[], langs text[], drivers jsonb, count_report integer, count_error integer, count_heat integer,
+       id uuid, title text, state text, merged_into uuid, cause text, cause_decided boolean, service text,
+       severity text, owner text, offices text[], langs text[], drivers jsonb, count_report integer, count_error integer, count_heat integer,
        count_alert integer, first_seen_at timestamptz, last_seen_at timestamptz, transitions jsonb,
        state_since timestamptz, version bigint, traceparent text, announced boolean)
  where incident.id = row.id;
@@ -128,6 +129,17 @@ update incident set pending = false, announced_at = :now where id = any(:ids::uu
 -- One incident.
 select * from incident where id = :id;
 
+-- name: get_named_incident^
+-- One incident, or what it was merged into in the end.
+with recursive named as (
+    select incident.*, 1 as hop from incident where id = :id
+    union all
+    select next.*, named.hop + 1
+      from named join incident as next on next.id = named.merged_into
+     where named.hop < 8
+)
+select * from named order by hop desc limit 1;
+
 -- name: lock_incident^
 -- One incident, held until the end of the transaction.
 select * from incident where id = :id for update;
@@ -148,6 +160,7 @@ select * from decision where incident_id = :incident_id and version > :version o
 
 -- name: list_signals
 -- Signals of one incident, newest first, of the offices that may be seen (null: all), after the given one.
+-- A signal without an office belongs to all offices of its incident, and that one was seen already.
 select * from signal
  where incident_id = :incident_id
    and (:offices::text[] is null or office is null or office = any(:offices::text[]))
@@ -155,7 +168,7 @@ select * from signal
  order by at desc, id desc limit :max_rows;
 
 -- name: count_signals$
--- Signals of one incident of the offices that may be seen (null: all).
+-- Signals of one incident of the offices that may be seen (null: all), by the same rule.
 select count(*) from signal
  where incident_id = :incident_id
    and (:offices::text[] is null or office is null or office = any(:offices::text[]));
@@ -171,10 +184,14 @@ select id, :now from unnest(:ids::uuid[]) as offered (id) order by id
     on conflict do nothing
 returning id;
 
--- name: forget_accepted_events!
--- Deletes a bounded number of ids older than the given instant.
-delete from accepted_event
- where id = any(array(select id from accepted_event where accepted_at < :before limit :max_rows));
+-- name: forget_accepted_events$
+-- Deletes a bounded number of ids older than the given instant; returns how many.
+with forgotten as (
+    delete from accepted_event
+     where id = any(array(select id from accepted_event where accepted_at < :before limit :max_rows))
+    returning 1
+)
+select count(*) from forgotten;
 
 -- name: count_incidents$
 -- How many incidents the filters leave; a filter that is null leaves all.
@@ -223,5 +240,5 @@ select *
    and (:seen_by::text[] is null or offices && :seen_by::text[])
    and (:words::text is null or strpos(lower(title), lower(:words)) > 0)
    and (:fixed_since::timestamptz is null or state <> 'fixed' or state_since >= :fixed_since)
-   and (:after_value::integer is null or (signals, id) < (:after_value::integer, :after_id::uuid))
+   and (:after_value::bigint is null or (signals, id) < (:after_value::bigint, :after_id::uuid))
  order by signals desc, id desc limit :max_rows;

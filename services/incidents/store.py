@@ -31,7 +31,6 @@ class StoredIncident:
     """An incident with what only the database and the edges care about."""
 
     incident: Incident
-    muted_until: datetime | None = None
     public_text: Mapping[str, Any] | None = None
     traceparent: str | None = None
 
@@ -44,6 +43,7 @@ def incident_from_row(row: Row) -> Incident:
         state=State(row["state"]),
         service=row["service"],
         cause=row["cause"],
+        cause_decided=row["cause_decided"],
         first_seen_at=row["first_seen_at"],
         last_seen_at=row["last_seen_at"],
         counts=Counts(row["count_report"], row["count_error"], row["count_heat"], row["count_alert"]),
@@ -62,7 +62,7 @@ def incident_from_row(row: Row) -> Incident:
 
 def stored_from_row(row: Row) -> StoredIncident:
     """One row of ``incident`` with its edges."""
-    return StoredIncident(incident_from_row(row), row["muted_until"], row["public_text"], row["traceparent"])
+    return StoredIncident(incident_from_row(row), row["public_text"], row["traceparent"])
 
 
 def incident_to_row(incident: Incident, *, traceparent: str | None, announced: bool) -> dict[str, object]:
@@ -73,6 +73,7 @@ def incident_to_row(incident: Incident, *, traceparent: str | None, announced: b
         "state": incident.state,
         "merged_into": None if incident.merged_into is None else str(incident.merged_into),
         "cause": incident.cause,
+        "cause_decided": incident.cause_decided,
         "service": incident.service,
         "severity": incident.severity,
         "owner": incident.owner,
@@ -143,6 +144,12 @@ async def take_title_numbers(connection: asyncpg.Connection, titles: Sequence[st
     amounts = dict(wanted)
     rows = queries.take_title_numbers(connection, titles=list(amounts), amounts=list(amounts.values()))
     return {row["title"]: list(range(row["last"] - amounts[row["title"]] + 1, row["last"] + 1)) async for row in rows}
+
+
+async def get_named_incident(connection: asyncpg.Connection, incident: UUID) -> Incident | None:
+    """The incident that somebody named, or what it was merged into in the end; None when there is none."""
+    row = await queries.get_named_incident(connection, id=incident)
+    return None if row is None else incident_from_row(row)
 
 
 async def lock_incidents(connection: asyncpg.Connection, ids: Iterable[UUID]) -> dict[IncidentId, StoredIncident]:

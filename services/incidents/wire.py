@@ -1,5 +1,6 @@
 """Domain and public events: the only file that knows both. Nothing of a client's words passes to the outside here."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -32,7 +33,6 @@ from shared.text.fingerprint import (
     FINGERPRINT_VERSION,
     StackFrame,
     error_fingerprint,
-    mask_variable_parts,
     own_places,
     words_fingerprint,
 )
@@ -43,6 +43,7 @@ _NAMESPACE = uuid5(NAMESPACE_URL, "urn:blitzableiter:incidents")
 _FINGERPRINTED_CHARACTERS = 4000
 _WORDS_THAT_STAND_ALONE = 4
 """A text of fewer words ("geht nicht") means something else in another service."""
+_CODE_NAME = re.compile(r"[^\s@\"',;?!]{1,200}")
 _GROUPED_KINDS = (Kind.COMPLAINT, Kind.RATING)
 
 
@@ -105,7 +106,7 @@ def signal_of_error(event: ErrorReportedV1, *, received_at: datetime, traceparen
         office=event.office,
         text=event.message.replace("\x00", ""),
         group=group_key(SignalKind.ERROR, fingerprint, event.service),
-        error_label=error_label(event.type, event.message, frames),
+        error_label=error_label(event.type, frames),
         traceparent=traceparent,
     )
 
@@ -126,14 +127,16 @@ def signal_of_heat(event: HeatReportedV1, *, received_at: datetime, traceparent:
     )
 
 
-def error_label(type_name: str, message: str, frames: Sequence[StackFrame]) -> str:
-    """Type and place of an error, else its masked first line, as a title may show it."""
+def error_label(type_name: str, frames: Sequence[StackFrame]) -> str:
+    """Type and code place of an error, as a title may show it; empty when it has neither.
+
+    A title is public and kept for good, so nothing passes that could be a sentence: no message, and of type and place
+    only what is written like a name in a program.
+    """
     places = own_places(frames)
-    if places:
-        return f"{type_name or 'Fehler'} in {places[-1].replace(':', '.').lstrip('.')}"
-    first_line = next((line for line in message.splitlines() if line.strip()), "")
-    masked = " ".join(mask_variable_parts(first_line).split())
-    return f"{type_name}: {masked}" if type_name and masked else type_name or masked
+    place = places[-1].replace(":", ".").lstrip(".") if places else ""
+    kind = type_name if _CODE_NAME.fullmatch(type_name) else ""
+    return f"{kind or 'Fehler'} in {place}" if _CODE_NAME.fullmatch(place) else kind
 
 
 def signal_linked(signal: Signal, placement: Placement, linked_at: datetime) -> SignalLinkedV1:

@@ -4,8 +4,6 @@ Label values come from closed words and from the catalogue; anything else counts
 """
 
 import asyncio
-import contextlib
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -23,7 +21,7 @@ from services.reporting.domain.rollup import CAUSES, RATINGS
 from services.reporting.readings import Totals
 from shared.catalogue import Catalogue
 from shared.events.vocabulary import Cause, Channel, IncidentState, Kind
-from shared.postgres import DatabaseBusy
+from shared.repeating import repeat
 
 REFRESH_SECONDS = 2.0
 MAX_SERVICES = 100
@@ -31,8 +29,6 @@ MAX_SERVICES = 100
 OTHER = "other"
 _CHANNELS = frozenset(channel.value for channel in Channel)
 _KINDS = frozenset(kind.value for kind in Kind)
-
-_log = logging.getLogger(__name__)
 
 
 class FiguresCollector(Collector):
@@ -44,14 +40,8 @@ class FiguresCollector(Collector):
         registry.register(self)
 
     async def run(self, pool: asyncpg.Pool, stop: asyncio.Event) -> None:
-        """Reads the totals every ``REFRESH_SECONDS`` until ``stop``. A busy database leaves the last ones in place."""
-        while not stop.is_set():
-            try:
-                await self.refresh(pool)
-            except DatabaseBusy as error:
-                _log.warning("the totals cannot be read: %s", error)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), REFRESH_SECONDS)
+        """Reads the totals every ``REFRESH_SECONDS`` until ``stop``. When they can't be read, the last ones stay."""
+        await repeat("reading the totals", lambda: self.refresh(pool), stop, REFRESH_SECONDS)
 
     async def refresh(self, pool: asyncpg.Pool) -> None:
         """Reads the totals once. Raises ``DatabaseBusy``."""

@@ -5,8 +5,11 @@ Pure and deterministic. The version of the rules is part of every fingerprint: c
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+
+from shared.text.cleaning import clean
+from shared.text.masking import mask, mask_numbers
 
 FINGERPRINT_VERSION = "1"
 
@@ -33,8 +36,11 @@ _PERSONAL_PARTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?<=://)[^\s/@]{1,200}@"), "<credentials>@"),
     (re.compile(r"(?<=[?&;])([\w.-]{1,64})=[^\s&;\"']{1,2000}"), r"\1=<value>"),
     (re.compile(r"(?i)([\\/](?:home|users)[\\/])[^\\/\s]{1,64}"), r"\1<user>"),
-    (re.compile(r"(?<![\w-])\+?\d(?:[ /.-]?\d){6,}(?![\w-])"), "<number>"),
 )
+_LONG_NUMBER = re.compile(r"(?<![\w-])\+?\d(?:[ /.-]?\d){6,}(?![\w-])")
+# Masking takes some ids, or parts of them, for phone numbers; whether it did must not tell one error from another.
+_MASKED_ID = re.compile(r"(?:0x)?[0-9A-Fa-f-]{0,64}\[(?:PHONE|IBAN|TAX_ID|PENSION_NUMBER)\][0-9A-Fa-f-]{0,64}")
+_ANY_ID = re.compile(r"<(?:number|hex|uuid|iban|ip)>")
 _MAYBE_VARIABLE = re.compile(r"[0-9@/\\]")
 _MAYBE_PERSONAL = re.compile(r"[0-9@=/\\]")
 """Without one of these no pattern can match; most names of functions and modules are passed on at once."""
@@ -62,12 +68,24 @@ def mask_variable_parts(text: str) -> str:
 
 
 def scrub_personal_parts(text: str) -> str:
-    """A technical message without e-mail, IBAN, IP, URL secrets, account names in paths and long numbers."""
-    if _MAYBE_PERSONAL.search(text) is None:
-        return text
-    for pattern, literal in _PERSONAL_PARTS:
-        text = pattern.sub(literal, text)
-    return text
+    """A technical message without e-mail, IBAN, IP, URL secrets, account names in paths and long numbers.
+
+    What has the form of a person's identifier is masked in between (``shared.text.masking``): afterwards a pension
+    number would have lost the digits by which it is known, and before, an IP would pass for a phone number.
+    """
+    return _scrub(text, mask)
+
+
+def scrub_code_name(text: str) -> str:
+    """As ``scrub_personal_parts``, for modules, functions and files, where an ``@`` is no sign of an address."""
+    return _scrub(text, mask_numbers)
+
+
+def _scrub(text: str, mask_identifiers: Callable[[str], str]) -> str:
+    if _MAYBE_PERSONAL.search(text) is not None:
+        for pattern, literal in _PERSONAL_PARTS:
+            text = pattern.sub(literal, text)
+    return _LONG_NUMBER.sub("<number>", mask_identifiers(clean(text)))
 
 
 def words_fingerprint(text: str, scope: str = "") -> str | None:
@@ -114,7 +132,8 @@ def _default_error_parts(type_name: str, message: str, frames: Sequence[StackFra
     places = own_places(frames)
     if places:
         return ("frames", kind, *places)
-    return ("message", kind, " ".join(mask_variable_parts(message).split()))
+    masked = mask_variable_parts(_MASKED_ID.sub("<n>", message))
+    return ("message", kind, " ".join(_ANY_ID.sub("<n>", masked).split()))
 
 
 def _digest(*parts: str) -> str:

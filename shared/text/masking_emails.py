@@ -23,9 +23,10 @@ _WRITTEN: Final = re.compile(
 _BRACKETED: Final = re.compile(
     rf"(?<![\w.!#$%&'*+/=?^`{{|}}~-]){_LOCAL}{_BRACKETED_AT}[\w-]+(?:{_DOT}[\w-]+)*", re.IGNORECASE
 )
+# Bounded: from each of many words "a dot b dot …" would be followed to the end.
 _SPOKEN: Final = re.compile(
-    rf"(?<![\w.+-])\w[\w+-]*(?:(?:\s{_SPOKEN_DOT}\s|\.|\s(?:minus|unterstrich|underscore|dash)\s)[\w+-]+)*"
-    rf"\s{_SPOKEN_AT}\s[\w-]+(?:\s{_SPOKEN_DOT}\s[\w-]+)+",
+    rf"(?<![\w.+-])\w[\w+-]*(?:(?:\s{_SPOKEN_DOT}\s|\.|\s(?:minus|unterstrich|underscore|dash)\s)[\w+-]+){{0,6}}"
+    rf"\s{_SPOKEN_AT}\s[\w-]+(?:\s{_SPOKEN_DOT}\s[\w-]+){{1,6}}",
     re.IGNORECASE,
 )
 _HINT: Final = re.compile(rf"[(\[{{<]\s?(?:at|ät)\s?[)\]}}>]|\s{_SPOKEN_AT}\s", re.IGNORECASE)

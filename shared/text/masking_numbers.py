@@ -15,8 +15,11 @@ PENSION_NUMBER: Final = "[PENSION_NUMBER]"
 
 _SEPARATOR: Final = r"[\s.\-‐‑‒–—−/:]{0,2}"
 
-# An IBAN: country, two check digits, at least 11 characters more; where it ends, the country tells.
-_IBAN_START: Final = re.compile(rf"(?<![^\W_])([A-Za-z]{{2}}){_SEPARATOR}\d{_SEPARATOR}\d(?={_SEPARATOR}[A-Za-z0-9])")
+# An IBAN: country, two check digits, at least 11 characters more; where it ends, the country tells. On a word it hangs
+# only without a gap ("IBANDE89"): otherwise any word that ends like a country ("Kunde 12 …") would begin one.
+_IBAN_START: Final = re.compile(
+    rf"(?:(?<![^\W_])([A-Za-z]{{2}}){_SEPARATOR}|([A-Za-z]{{2}}))\d{_SEPARATOR}\d(?={_SEPARATOR}[A-Za-z0-9])"
+)
 _IBAN_CHARACTER: Final = re.compile(rf"{_SEPARATOR}([A-Za-z0-9])")
 _BBAN_PART: Final = re.compile(r"(\d+)!([nac])")
 _FEWEST_DIGITS_OF_IBAN: Final = 8
@@ -31,7 +34,7 @@ _TAX_NUMBER: Final = re.compile(r"(?<![\d/])\d{2,3}\s?/\s?\d{3,4}\s?/\s?\d{4,5}(
 
 # Area (2), date of birth (6), initial of the name at birth, serial (2), check digit (Anlage zu VKVV section 2).
 _PENSION: Final = re.compile(
-    r"(?<![^\W_])\d{2}[\s./-]{0,2}(?:\d{2}[\s./-]?){2}\d{2}[\s./-]{0,2}[^\W\d_][\s./-]{0,2}\d{2}[\s./-]?\d(?![^\W_])"
+    r"(?<!\d)\d{2}[\s./-]{0,2}(?:\d{2}[\s./-]?){2}\d{2}[\s./-]{0,2}[^\W\d_][\s./-]{0,2}\d{2}[\s./-]?\d(?!\d)"
 )
 
 
@@ -56,7 +59,7 @@ def find_ibans(text: str) -> list[Span]:
     at = 0
     while start := _IBAN_START.search(text, at):
         at = start.end()
-        length = _BBAN_LENGTHS.get(start[1].upper())
+        length = _BBAN_LENGTHS.get((start[1] or start[2]).upper())
         end = _end_of_iban(text, at, length) if length else None
         if end:
             spans.append((start.start(), end, IBAN))

@@ -30,15 +30,17 @@ _NO_PHONE: Final = re.compile(
     rf"{_DAY}\s?\.\s?{_MONTH}\s?\.\s?{_YEAR}(?!\d)(?![./-]\d)"  # 24.12.2026, 24. 12. 26
     rf"|{_DAY}/{_MONTH}/{_YEAR}(?!\d)(?![./-]\d)"
     rf"|{_DAY}-{_MONTH}-(?:19|20)\d{{2}}(?!\d)(?![./-]\d)"
-    rf"|(?:19|20)\d{{2}}[-./]{_MONTH}[-./]{_DAY}(?!\d)"  # 2026-12-24
+    rf"|(?:19|20)\d{{2}}[-./_]{_MONTH}[-./_]{_DAY}(?!\d)"  # 2026-12-24
     rf"|{_HOUR}\s?(?:-|–|bis|to)\s?{_HOUR}(?!\d)"  # 08.00-12.00
     rf"|{_HOUR}(?:\s?(?:uhr|h)\b|(?::[0-5]\d)(?!\d))"
     rf"|\d[\d.,\s]{{0,15}}\d\s?{_CURRENCY}"
     rf")",
     re.IGNORECASE,
 )
-_SEPARATOR: Final = r"(?:\s?[-‐‑‒–—−/()]{1,2}\s?[(]?|[ \t\u00a0\u2009\u202f\n]{1,2}[(]?|\.(?=\d)|·)"
-_RUN: Final = re.compile(rf"(?<![\w+])(?<![A-Za-z]-)(?:\+\s?|\(\s?\+?\s?)?\d(?:{_SEPARATOR}?\d)*")
+_SEPARATOR: Final = r"(?:\s?[-‐‑‒–—−/()_]{1,2}\s?[(]?|[ \t\u00a0\u2009\u202f\n]{1,2}[(]?|\.(?=\d)|·)"
+# Two capitals and a hyphen before it make an office of the catalogue ("JC-001"), never a dialled number.
+_RUN: Final = re.compile(rf"(?<![\d+])(?<!\b[A-Z][A-Z]-)(?:\+\s?|\(\s?\+?\s?)?\d(?:{_SEPARATOR}?\d)*")
+_GLUED: Final = re.compile(r"(?:[^\W\d]|[A-Za-z]-)\Z")
 _ANNOUNCED: Final = re.compile(
     r"(?:tel|fon|phone|handy|mobil|fax|whats|signal|nummer lautet|erreichbar|erreichen|rufen|ruft|anruf|call|reach|"
     r"numara|arayın|cep|тел|номер|звон|дзвон|هاتف|جوال|رقم|اتصل)[^\d\x01.!?\n]{0,25}$",
@@ -66,14 +68,13 @@ def _phones(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _is_phone(text: str, run: re.Match[str], digits: str) -> bool:
-    if "+" in run[0]:
+    if "+" in run[0] or (digits[0] == "0" and len(digits) >= _CERTAIN) or _is_announced(text, run.start()):
         return True
+    # What hangs on a word is a number of a client, a version or a file, unless it is dialled or announced.
+    if _GLUED.search(text, max(0, run.start() - 2), run.start()):
+        return False
     if digits[0] == "0":
-        if len(digits) >= _CERTAIN:
-            return True
-        return _is_valid(digits, ("DE",)) or _is_announced(text, run.start())
-    if _is_announced(text, run.start()):
-        return True
+        return _is_valid(digits, ("DE",))
     if run[0].strip().isdigit() or len(digits) not in _INTERNATIONAL:
         return False
     return _is_valid("+" + digits, (None,)) or _is_valid(digits, _REGIONS)

@@ -111,11 +111,6 @@ class SimilarityIndex(Generic[Key]):
     def __contains__(self, key: Key) -> bool:
         return key in self._slots
 
-    @property
-    def longest_posting(self) -> int:
-        """How many texts a feature leads to at most: the bound of the cost of one search."""
-        return max((len(posting) for posting in self._postings.values()), default=0)
-
     def add(self, key: Key, text: TextFeatures) -> None:
         """Makes ``text`` findable under ``key``; an earlier text of the key is replaced."""
         self.discard(key)

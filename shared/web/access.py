@@ -30,7 +30,11 @@ class Principal:
         return Role.ADMIN in self.roles or not self.roles.isdisjoint(roles)
 
     def may_see(self, office: str | None) -> bool:
-        """Whether the office is one of the principal's. What belongs to no office is seen by those of all offices."""
+        """Whether the office is one of the principal's. What belongs to no office is seen by those of all offices.
+
+        That is about things on their own; a part of something seen, such as evidence without an office in an incident,
+        is seen with it.
+        """
         return self.offices is None or office in self.offices
 
     def require_office(self, office: str | None) -> None:

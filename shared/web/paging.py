@@ -56,10 +56,15 @@ def _unpack(value: object) -> CursorValue:
     if isinstance(value, dict):
         [(kind, text)] = value.items()
         if kind == "t":
-            return datetime.fromisoformat(text)
+            instant = datetime.fromisoformat(text)
+            if instant.tzinfo is None:
+                raise ValueError("no time zone")
+            return instant.astimezone(UTC)
         if kind == "u":
             return UUID(hex=text)
         raise ValueError("unknown kind")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("no bigint of the database")
     if value is None or isinstance(value, str | int | float | bool):
         return value
     raise ValueError("not a scalar")
@@ -83,14 +88,19 @@ def decode_cursor(text: str, *expected: type | tuple[type, ...]) -> tuple[Cursor
         if len(text) > MAX_CURSOR_LENGTH or raw[:_CHECK_BYTES] != _check(payload):
             raise ValueError("damaged")
         values = tuple(_unpack(value) for value in json.loads(payload))
-    except (ValueError, TypeError, binascii.Error, RecursionError):
+    except (ValueError, TypeError, OverflowError, AttributeError, binascii.Error, RecursionError):
         raise _refused() from None
     if expected and (
         len(values) != len(expected)
-        or any(not isinstance(value, kind) for value, kind in zip(values, expected, strict=True))
+        or any(not _is_of(value, kind) for value, kind in zip(values, expected, strict=True))
     ):
         raise _refused()
     return values
+
+
+def _is_of(value: CursorValue, kind: type | tuple[type, ...]) -> bool:
+    """Whether a value has the kind; true and false are no numbers here."""
+    return isinstance(value, kind) and (not isinstance(value, bool) or kind is bool)
 
 
 def _refused() -> Problem:

@@ -17,7 +17,8 @@ T = TypeVar("T")
 MAX_DEPTH = 64
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_OPENING = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+# Texts are skipped whole. Possessive, and an unclosed text reaches to the end: no byte is ever looked at twice.
+_OPENING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
 _TEXT_ALLOWED = "valid Unicode without control characters except tab and line breaks"
 _UNICODE_ALLOWED = "text of valid Unicode without NUL"
 

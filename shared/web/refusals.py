@@ -20,7 +20,8 @@ RETRY_AFTER_SECONDS = (1, 5)
 
 def unavailable(error: Exception) -> Problem:
     """503 with a ``Retry-After`` of 1–5 s: the error's own ``retry_after_seconds``, else by chance, so that clients do
-    not come back all at once."""
+    not come back all at once. It says nothing of what was stored: the connection may have been lost after the commit.
+    """
     least, most = RETRY_AFTER_SECONDS
     asked = getattr(error, "retry_after_seconds", None)
     chance = random.randint(least, most)  # noqa: S311 - spreads load, guards nothing
@@ -28,7 +29,7 @@ def unavailable(error: Exception) -> Problem:
     return Problem(
         503,
         "Too busy at the moment",
-        detail="Nothing was stored; please try again shortly",
+        detail="Please try again shortly; with the same Idempotency-Key nothing is stored twice",
         headers={"Retry-After": str(seconds)},
     )
 

@@ -25,8 +25,7 @@ def _yardstick(application: str, admin_dsn: str) -> Iterator[str]:
         log = Path(folder, "yardstick.log")
         arguments = [f"tests.benchmarks.yardsticks:{application}", "--port", str(port), "--no-access-log"]
         with process("uvicorn", {"YARDSTICK_DATABASE_URL": admin_dsn}, log, *arguments):
-            probe = "openapi.json" if application == "usual" else "health"
-            wait_for(f"http://127.0.0.1:{port}/{probe}", log)
+            wait_for(f"http://127.0.0.1:{port}/", log)
             yield f"http://127.0.0.1:{port}/v1/reports"
 
 

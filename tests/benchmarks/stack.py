@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,19 +56,19 @@ def process(module: str, environment: dict[str, str], log: Path, *arguments: str
 
 
 def wait_for(url: str, log: Path, seconds: float = READY_SECONDS) -> None:
-    """Returns when ``url`` answers 200. Raises ``RuntimeError`` with the end of the log."""
+    """Returns when ``url`` answers anything but an error of the server. Raises ``RuntimeError`` with the end of the log."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with suppress(httpx.HTTPError):
-            if httpx.get(url, timeout=2, trust_env=False).status_code == 200:
+            if httpx.get(url, timeout=2, trust_env=False).status_code < 500:
                 return
         time.sleep(0.1)
     raise RuntimeError(f"{url} is not ready after {seconds:.0f} s:\n{log.read_text()[-1500:]}")
 
 
 @contextmanager
-def running_stack() -> Iterator[Stack]:
-    """Starts everything, yields, stops everything."""
+def running_stack(services: Sequence[str] = SERVICES) -> Iterator[Stack]:
+    """Starts PostgreSQL, Kafka, the issuer and these services, yields, stops everything."""
     with ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="blitz-bench-")))
         postgres = Postgres(folder / "postgres", free_port(), folder / "postgres.log")
@@ -91,7 +91,7 @@ def running_stack() -> Iterator[Stack]:
         wait_for(f"{issuer}/.well-known/openid-configuration", log)
 
         urls = {}
-        for name in SERVICES:
+        for name in services:
             prefix, port = name.upper(), free_port()
             environment = common | {
                 f"{prefix}_PORT": str(port),

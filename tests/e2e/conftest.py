@@ -14,11 +14,17 @@ SERVICES = ("feedback", "incidents", "reporting")
 
 
 @pytest.fixture(scope="session")
-def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def issuer_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the development issuer keeps its private keys, so that a test can sign with them."""
+    return tmp_path_factory.mktemp("issuer") / "keys.json"
+
+
+@pytest.fixture(scope="session")
+def issuer(issuer_keys: Path) -> Iterator[str]:
     """The address of a running development issuer."""
-    port, folder = free_port(), tmp_path_factory.mktemp("issuer")
-    environment = {"BLITZ_DEV_ISSUER": "1", "ISSUER_PORT": str(port), "ISSUER_KEY_FILE": "", "PATH": ""}
-    process = ServiceProcess("deploy.local.issuer", port, environment, Path(folder, "issuer.log"))
+    port = free_port()
+    environment = {"BLITZ_DEV_ISSUER": "1", "ISSUER_PORT": str(port), "ISSUER_KEY_FILE": str(issuer_keys), "PATH": ""}
+    process = ServiceProcess("deploy.local.issuer", port, environment, issuer_keys.with_name("issuer.log"))
     process.start().wait_ready()
     yield process.url
     process.kill()

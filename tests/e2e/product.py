@@ -5,12 +5,14 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
 import httpx
 
+from shared.events import EVENTS
 from tests.fixtures.broker import read_topic
 from tests.fixtures.databases import Database
 from tests.fixtures.processes import ServiceProcess
@@ -23,6 +25,7 @@ TEXTS = (
     "The payment for this month never arrived in my account.",
     "Belge yükleme sayfası her seferinde hata veriyor.",
 )
+TOPICS = tuple(event_type.topic for event_type in EVENTS)
 # Instants of processing differ between two deliveries; what is told by them does not.
 TABLES: Mapping[str, Sequence[str]] = {
     "feedback": (
@@ -42,6 +45,10 @@ TABLES: Mapping[str, Sequence[str]] = {
         "select * from figures.fact_incident order by incident_id",
         "select * from figures.rollup_day order by 1, 2, 3, 4, 5, 6",
         "select * from figures.rollup_total order by 1, 2, 3",
+        "select * from figures.fact_heat order by heat_id",
+        "select * from figures.rollup_heat order by service",
+        "select * from figures.rollup_incident order by state",
+        "select * from figures.rollup_timing order by measure, le_seconds",
     ),
 }
 
@@ -129,8 +136,40 @@ class Product:
         """All business rows of all services."""
         return {service: await self.snapshot(service) for service in TABLES}
 
-    async def settled(self, reports: int, *, within: float = 60.0) -> None:
-        """Waits until every report is in all services, every link has come back and every outbox is empty."""
+    async def report_errors(self, count: int) -> None:
+        """Reports that many technical errors of one kind."""
+        errors = [
+            {
+                "event_id": f"{number:032x}",
+                "service": "document-upload",
+                "message": f"Upload {number} timed out",
+                "type": "TimeoutError",
+                "frames": [{"module": "upload.storage", "function": "store", "in_app": True}],
+                "level": "error",
+                "at": datetime.now(UTC).isoformat(),
+            }
+            for number in range(count)
+        ]
+        answer = await self._post_as("integration", "/v1/errors", errors)
+        assert answer["accepted"] == count, answer
+
+    async def press_heat(self, count: int) -> None:
+        """One press each in that many offices."""
+        for number in range(count):
+            body = {"office": f"JC-{1 + number:03d}", "service": "document-upload", "topic": "Upload"}
+            answer = await self._post_as("frontline", "/v1/heat", body)
+            assert answer["counted"], answer
+
+    async def _post_as(self, role: str, path: str, body: object) -> Json:
+        async with httpx.AsyncClient(timeout=10) as client:
+            headers = {"Authorization": f"Bearer {await self.token(role)}"}
+            answer = await client.post(self.url("incidents", path), json=body, headers=headers)
+            assert answer.status_code == 202, answer.text
+            document: Json = answer.json()
+            return document
+
+    async def settled(self, reports: int, *, errors: int = 0, heat: int = 0, within: float = 60.0) -> None:
+        """Waits until all of them are in all services, every link has come back and every outbox is empty."""
 
         async def state() -> tuple[int, ...]:
             counts = [
@@ -138,12 +177,15 @@ class Product:
                 (await self.rows("reporting", "select count(*) from figures.fact_report"))[0][0],
                 (await self.rows("reporting", "select count(*) from figures.fact_link"))[0][0],
                 (await self.rows("feedback", "select count(*) from report_link"))[0][0],
+                (await self.rows("incidents", "select count(*) from signal where kind = 'error'"))[0][0],
+                (await self.rows("incidents", "select count(*) from signal where kind = 'heat'"))[0][0],
+                (await self.rows("reporting", "select count(*) from figures.fact_heat"))[0][0],
             ]
             waiting = [(await self.rows(service, "select count(*) from outbox"))[0][0] for service in self.services]
             waiting.append((await self.rows("incidents", "select count(*) from incident where pending"))[0][0])
             return (*counts, *waiting)
 
-        expected = (reports,) * 4 + (0,) * (len(self.services) + 1)
+        expected = (*(reports,) * 4, errors, heat, heat, *(0,) * (len(self.services) + 1))
         await eventually(state, until=lambda found: found == expected, within=within, what=f"{expected} of everything")
 
     async def assert_each_once(self, accepted: Sequence[Accepted]) -> None:
@@ -164,7 +206,7 @@ class Product:
 
     async def assert_no_dead_letters(self) -> None:
         """Nothing was refused on the way."""
-        for topic in ("feedback.submitted.v1", "feedback.worded.v1", "signal.linked.v1", "incident.changed.v1"):
+        for topic in TOPICS:
             assert not await read_topic(self.bootstrap_servers, f"{topic}.dlq"), topic
 
     async def event_ids(self, topic: str) -> Counter[str]:

@@ -9,14 +9,24 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from shared.kafka import open_producer
-from tests.e2e.product import Product, complaint
+from tests.e2e.product import TOPICS, Accepted, Product, complaint
 from tests.fixtures.broker import read_topic
 from tests.fixtures.processes import ServiceProcess
 from tests.fixtures.waiting import eventually
 
-TOPICS = ("feedback.submitted.v1", "feedback.worded.v1", "signal.linked.v1", "incident.changed.v1")
 CONSUMERS = ("incidents", "reporting", "feedback")
-REPORTS = 30
+REPORTS, ERRORS, HEAT = 30, 5, 3
+
+
+async def _one_of_everything(running: Product) -> list[Accepted]:
+    """Reports, errors and heat are in all services; at least one record stands on every topic."""
+    accepted = await running.submit_all([complaint(number) for number in range(REPORTS)])
+    await running.report_errors(ERRORS)
+    await running.press_heat(HEAT)
+    await running.settled(REPORTS, errors=ERRORS, heat=HEAT)
+    for topic in TOPICS:
+        assert await read_topic(running.bootstrap_servers, topic), topic
+    return accepted
 
 
 async def _publish_again(running: Product) -> None:
@@ -51,8 +61,7 @@ async def _read_to_the_end(running: Product) -> None:
 async def test_new_records_with_the_same_ids(product: Callable[..., Product]) -> None:
     """Everything stands a second time on the topics, under new offsets: identical tables in all services."""
     running = product()
-    await running.submit_all([complaint(number) for number in range(REPORTS)])
-    await running.settled(REPORTS)
+    await _one_of_everything(running)
     before = await running.snapshots()
     await _publish_again(running)
     await _read_to_the_end(running)
@@ -63,8 +72,7 @@ async def test_new_records_with_the_same_ids(product: Callable[..., Product]) ->
 async def test_old_offsets_again(product: Callable[..., Product], forgotten: str) -> None:
     """Every record is read again at its old offset; even with the event ids forgotten the effects are the same."""
     running = product()
-    await running.submit_all([complaint(number) for number in range(REPORTS)])
-    await running.settled(REPORTS)
+    await _one_of_everything(running)
     before = await running.snapshots()
     for service in CONSUMERS:
         running.services[service].terminate()
@@ -98,8 +106,7 @@ async def _delete_groups(bootstrap_servers: str) -> int:
 async def test_group_offsets_deleted(product: Callable[..., Product]) -> None:
     """Kafka's committed offsets are gone: the watermarks know better, identical tables, and work goes on."""
     running = product()
-    accepted = await running.submit_all([complaint(number) for number in range(REPORTS)])
-    await running.settled(REPORTS)
+    accepted = await _one_of_everything(running)
     before = await running.snapshots()
     for service in CONSUMERS:
         running.services[service].terminate()
@@ -111,7 +118,7 @@ async def test_group_offsets_deleted(product: Callable[..., Product]) -> None:
     await _read_to_the_end(running)
     assert await running.snapshots() == before
     accepted += await running.submit_all([complaint(500 + number) for number in range(5)])
-    await running.settled(len(accepted))
+    await running.settled(len(accepted), errors=ERRORS, heat=HEAT)
     await running.assert_each_once(accepted)
 
 

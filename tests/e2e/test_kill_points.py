@@ -15,6 +15,8 @@ REPORTS = 20
     [
         ("feedback", "after-commit-before-publish"),
         ("feedback", "after-publish-before-delete"),
+        ("feedback", "in-the-middle-of-a-batch"),
+        ("feedback", "after-commit-before-offset"),
         ("incidents", "in-the-middle-of-a-batch"),
         ("incidents", "after-commit-before-offset"),
         ("incidents", "after-commit-before-publish"),

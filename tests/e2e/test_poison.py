@@ -21,7 +21,7 @@ def _resend(running: Product, *arguments: str) -> str:
     """``make dlq``: sends the dead letters of incidents again."""
     environment = {**os.environ, **running.services["incidents"].environment}
     done = subprocess.run(
-        [sys.executable, "-m", "shared.deadletter", *arguments],
+        [sys.executable, "-m", "shared.redelivery", *arguments],
         env=environment, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     return done.stdout

@@ -67,7 +67,7 @@ async def test_one_complaint_all_the_way(product: Callable[..., Product]) -> Non
 async def test_five_hundred_at_once(product: Callable[..., Product]) -> None:
     """500 concurrent posts: 500 receipts, 500 rows, one event of each kind for each, in order for each key."""
     running = product()
-    accepted = await running.submit_all([complaint(number) for number in range(500)], at_once=100)
+    accepted = await running.submit_all([complaint(number) for number in range(500)], at_once=500)
     await running.settled(500)
     await running.assert_each_once(accepted)
     for topic in ("feedback.submitted.v1", "feedback.worded.v1"):

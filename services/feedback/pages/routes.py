@@ -34,6 +34,9 @@ from shared.postgres import DatabaseBusy
 _TIME_ZONE: Final = ZoneInfo("Europe/Berlin")
 _FAULTS_SHOWN: Final = 3
 _KEY_BYTES: Final = 24
+_RETRY_AFTER: Final = "5"
+_LONGEST_FORM: Final = 192 * 1024
+"""Bytes: 10,000 characters of any script, written as %XX, and the rest of the form."""
 _SAME_FORM_ON_BACK: Final = "private, no-cache"
 """With ``no-store`` the back button would fetch a form with another key, and sending again would store twice."""
 
@@ -93,16 +96,22 @@ class Pages:
         )
 
     def receipt(
-        self, request: Request, texts: Texts, *, told: ToldStory | None = None, code: str = "", error: str = ""
+        self,
+        request: Request,
+        texts: Texts,
+        *,
+        told: ToldStory | None = None,
+        code: str = "",
+        error: str = "",
+        status: int = 200,
     ) -> Response:
         """The look-up of a receipt, or its story."""
-        status = 404 if error else 200
         story = _story(told, texts) if told else None
         return self._page(request, "receipt.html", texts, status, story=story, code=code, error=error)
 
     def _page(self, request: Request, template: str, texts: Texts, status: int = 200, **values: Any) -> Response:
         query = {name: value for name, value in request.query_params.items() if name in ("office", "service")}
-        path = "/receipt" if request.url.path == "/receipt" else "/"
+        path = "/receipt" if request.scope["path"] == "/receipt" else "/"
         switch = f"{path}?{urlencode({**query, 'lang': texts.other_lang})}"
         body = self._templates.get_template(template).render(t=texts, switch=switch, **values)
         return HTMLResponse(body, status, headers={"Content-Language": texts.lang, "Vary": "Accept-Language"})
@@ -178,9 +187,13 @@ def router() -> APIRouter:
         try:
             told = await tell_receipt(desk_of(request), code)
         except MistypedReceipt:
-            return pages.receipt(request, texts, code=code, error=texts.error_receipt_typo)
+            return pages.receipt(request, texts, code=code, error=texts.error_receipt_typo, status=404)
+        except DatabaseBusy:
+            answer = pages.receipt(request, texts, code=code, error=texts.error_receipt_busy, status=503)
+            answer.headers["Retry-After"] = _RETRY_AFTER
+            return answer
         if told is None:
-            return pages.receipt(request, texts, code=code, error=texts.error_receipt_unknown)
+            return pages.receipt(request, texts, code=code, error=texts.error_receipt_unknown, status=404)
         return pages.receipt(request, texts, told=told)
 
     @routes.get("/static/{version}/{name}")
@@ -193,10 +206,13 @@ def router() -> APIRouter:
 
 async def _send_form(pages: Pages, request: Request) -> Response:
     texts = _texts(request)
-    entered = entered_in(fields_of(await request.body()))
+    body = await request.body()
+    entered = entered_in(fields_of(body))
     errors = errors_of(entered, texts)
-    if errors:
-        return pages.form(request, texts, entered, errors=errors, status=422)
+    too_large = len(body) > _LONGEST_FORM
+    if errors or too_large:
+        errors = errors or {"text": texts.error_text}
+        return pages.form(request, texts, entered, errors=errors, status=413 if too_large else 422)
     submission = submission_of(entered, texts, request.headers.get("accept-language"))
     key = entered.key.encode() or random_key()
     try:
@@ -211,6 +227,6 @@ async def _send_form(pages: Pages, request: Request) -> Response:
         return pages.form(request, texts, fresh, notice=texts.error_key_reused, status=422)
     except (Overloaded, DatabaseBusy):
         answer = pages.form(request, texts, entered, notice=texts.error_busy, status=503)
-        answer.headers["Retry-After"] = "5"
+        answer.headers["Retry-After"] = _RETRY_AFTER
         return answer
     return pages.received(request, texts, accepted)

@@ -4,8 +4,9 @@ Pure: the same incident, command and instant always give the same outcome. Every
 and leaves a decision; what is not allowed is refused with the states from which it would be.
 """
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from services.incidents.domain.model import (
@@ -30,7 +31,6 @@ PUBLIC_DAYS_AFTER_FIX = 14
 
 CONFIRMED_CAUSE = "system"
 UNCLEAR_CAUSE = "unclear"
-CAUSES = ("system", "process", "behaviour", "decision", "unclear")
 
 
 class Command(StrEnum):
@@ -78,6 +78,25 @@ class Outcome:
     decisions: tuple[Decision, ...] = ()
 
 
+def is_public(incident: Incident, now: datetime) -> bool:
+    """Whether anyone may know of the incident."""
+    if incident.state in PUBLIC_STATES:
+        return True
+    fixed_at = incident.entered_at(State.FIXED) if incident.state is State.FIXED else None
+    return fixed_at is not None and now - fixed_at < timedelta(days=PUBLIC_DAYS_AFTER_FIX)
+
+
+def may_name(incident: Incident, offices: AbstractSet[str] | None, now: datetime) -> bool:
+    """Whether staff of these offices (None: all) may say that their heat is about the incident.
+
+    Evidence adds its office to the incident, and an incident is seen by every office that it touches. So whoever named
+    a foreign incident would make it visible to their own office: they may name what is public or touches an office of
+    theirs already. An office that comes in only by naming a public fault may see it from then on, also when it is
+    closed or rejected later: it was told about the fault, it has the same trouble, and it learns what became of it.
+    """
+    return offices is None or not offices.isdisjoint(incident.offices) or is_public(incident, now)
+
+
 def observe(incident: Incident, now: datetime) -> Outcome:
     """The first sight of an incident: its log begins."""
     seen = replace(incident, state=State.OBSERVED, transitions=(Transition(State.OBSERVED, now),), version=1)
@@ -88,12 +107,12 @@ def observe(incident: Incident, now: datetime) -> Outcome:
 def decide(incident: Incident, command: Command, *, actor: str, reason: str | None, now: datetime) -> Outcome:
     """Applies a person's command. Raises ``CommandRefused``.
 
-    Confirming says that the system is to blame, unless somebody has already said otherwise.
+    Confirming says that the system is to blame, unless the cause is known or a person has said that it is unclear.
     """
     if incident.state not in ALLOWED_FROM[command]:
         raise CommandRefused(command, incident.state, ALLOWED_FROM[command])
     cause = incident.cause
-    if command is Command.CONFIRM and cause == UNCLEAR_CAUSE:
+    if command is Command.CONFIRM and cause == UNCLEAR_CAUSE and not incident.cause_decided:
         cause = CONFIRMED_CAUSE
     return _enter(incident, LEADS_TO[command], kind=command.value, actor=actor, reason=reason, now=now, cause=cause)
 
@@ -136,7 +155,7 @@ def amend(
     """Changes what is not the state: ``kind`` is ``cause``, ``severity``, ``assign``, or ``comment`` (log only)."""
     changed = replace(incident, version=incident.version + 1)
     if kind == "cause" and cause is not None:
-        changed = replace(changed, cause=cause)
+        changed = replace(changed, cause=cause, cause_decided=True)
     elif kind == "severity" and severity is not None:
         changed = replace(changed, severity=severity)
     elif kind == "assign":

@@ -71,7 +71,7 @@ class Signal:
     groupable: bool = True
     """False: never makes or joins an incident by itself (praise, suggestions, reports without a word)."""
     error_label: str = ""
-    """Type and place of an error, or its masked message: what a title may say."""
+    """Type and code place of an error: what a title may say. Empty when there is neither."""
     traceparent: str | None = None
 
 
@@ -144,6 +144,8 @@ class Incident:
     severity: Severity = Severity.MEDIUM
     owner: str | None = None
     merged_into: IncidentId | None = None
+    cause_decided: bool = False
+    """A person has said what the cause is: no automatic step changes it."""
     transitions: tuple[Transition, ...] = ()
     version: int = 1
 

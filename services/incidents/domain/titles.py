@@ -30,7 +30,7 @@ def heat_title(service_name: str) -> str:
 
 
 def error_title(service_name: str, label: str) -> str:
-    """Service and the error's type with its place, or its masked message."""
+    """Service and the error's type with its code place; a neutral label when there is neither."""
     one_line = " ".join(label.split())
     if len(one_line) > MAX_LABEL_LENGTH:
         one_line = one_line[: MAX_LABEL_LENGTH - 1].rstrip() + "…"

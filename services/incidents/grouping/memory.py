@@ -4,6 +4,7 @@ Filled from the database at start and kept by what this process commits; what ot
 lock of creation. It only ever speeds up a decision: states and merge targets are read from the database each time.
 """
 
+import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -48,6 +49,7 @@ class Representatives:
         self._known: OrderedDict[GroupId, Representative] = OrderedDict()
         self._index: SimilarityIndex[GroupId] = SimilarityIndex()
         self._per_incident: Counter[IncidentId] = Counter()
+        self._loading = asyncio.Lock()
         self.last_founding: int | None = None
         """The founding up to which this process knows all; None until it was loaded."""
 
@@ -55,11 +57,18 @@ class Representatives:
         return len(self._known)
 
     async def load(self, connection: asyncpg.Connection) -> None:
-        """Fills an empty memory with the representatives last seen. The position is read first, so none is missed."""
-        self.last_founding = await store.queries.get_last_founding(connection)
-        rows = [row async for row in store.queries.list_representatives(connection, max_rows=self._max)]
-        for row in reversed(rows):
-            self._add(representative_from_row(row), features_of(row["sample"]))
+        """Fills the memory with the representatives last seen, once; whoever comes meanwhile waits until it is full.
+
+        The position is read first, so that no founding is missed, and kept last: a load that fails is repeated.
+        """
+        async with self._loading:
+            if self.last_founding is not None:
+                return
+            position = await store.queries.get_last_founding(connection)
+            rows = [row async for row in store.queries.list_representatives(connection, max_rows=self._max)]
+            for row in reversed(rows):
+                self._add(representative_from_row(row), features_of(row["sample"]))
+            self.last_founding = position
 
     async def read_foundings(self, connection: asyncpg.Connection) -> set[IncidentId]:
         """Learns what other processes have founded, and says which; complete when the lock of creation is held."""

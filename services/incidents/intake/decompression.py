@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import brotli  # type: ignore[import-untyped]
 import zstandard
@@ -33,19 +34,43 @@ def decompress(body: bytes, encoding: str, *, max_output: int = MAX_OUTPUT_BYTES
         if len(body) > max_output:
             raise _too_large(max_output)
         return body
-    decoder = _DECODERS.get(name)
-    if decoder is None:
-        raise BodyRefused(415, "Unknown Content-Encoding", ", ".join(("identity", *_DECODERS)))
     limit = min(max_output, max(FREE_OUTPUT_BYTES, MAX_RATIO * len(body)))
     output = bytearray()
-    try:
-        for piece in decoder(body):
+    with _refusing_damage(name):
+        for piece in _decoder(name)(body):
             output += piece
             if len(output) > limit:
                 raise _too_large(limit)
+    return bytes(output)
+
+
+def decompress_start(body: bytes, encoding: str, amount: int) -> bytes:
+    """The first ``amount`` bytes of what ``decompress`` would give, or all when it is less. Raises ``BodyRefused``."""
+    name = encoding.strip().lower()
+    if name in ("", "identity"):
+        return body[:amount]
+    output = bytearray()
+    with _refusing_damage(name):
+        for piece in _decoder(name)(body):
+            output += piece
+            if len(output) >= amount:
+                break
+    return bytes(output[:amount])
+
+
+@contextmanager
+def _refusing_damage(name: str) -> Iterator[None]:
+    try:
+        yield
     except (zlib.error, brotli.error, zstandard.ZstdError, EOFError) as error:
         raise BodyRefused(400, f"The body is not valid {name}", f"a whole {name} stream") from error
-    return bytes(output)
+
+
+def _decoder(name: str) -> Callable[[bytes], Iterator[bytes]]:
+    decoder = _DECODERS.get(name)
+    if decoder is None:
+        raise BodyRefused(415, "Unknown Content-Encoding", ", ".join(("identity", *_DECODERS)))
+    return decoder
 
 
 def _too_large(limit: int) -> BodyRefused:

@@ -37,6 +37,13 @@ class Envelope:
     dropped: Mapping[str, int] = field(default_factory=dict)
 
 
+def parse_envelope_header(start: bytes) -> Mapping[str, Any]:
+    """The headers in the first line of an envelope, of which ``start`` holds at least ``MAX_HEADER_BYTES`` + 1 bytes
+    or all. Raises ``EnvelopeRefused``."""
+    line, _ = _line(start, 0)
+    return parse_object(line, "envelope header")
+
+
 def parse_envelope(body: bytes) -> Envelope:
     """Reads one envelope. Raises ``EnvelopeRefused`` naming the place."""
     position = 0

@@ -12,12 +12,14 @@ from services.incidents import wire
 from services.incidents.intake.sentry_event import (
     LEVELS,
     believable,
+    clean_code_name,
     clean_message,
     clean_name,
     clean_transaction,
     read_fingerprint,
     read_frames,
     read_sentry_event,
+    read_trace_id,
 )
 from shared.catalogue import SentryProject
 from shared.events import ErrorReportedV1
@@ -84,10 +86,10 @@ def error_from_body(body: ErrorBody, received_at: datetime) -> NewError:
         fingerprint=read_fingerprint(list(body.fingerprint)),
         level=body.level if body.level in LEVELS else "error",
         platform=clean_name(body.platform),
-        release=clean_name(body.release),
+        release=clean_code_name(body.release),
         environment=clean_name(body.environment),
         transaction=clean_transaction(body.transaction),
-        trace_id=clean_name(body.trace_id),
+        trace_id=read_trace_id(body.trace_id),
         at=at or received_at,
         received_at=received_at,
     )

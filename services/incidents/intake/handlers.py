@@ -1,8 +1,6 @@
 """Accepting: what the edge takes is committed to the outbox before it is answered; a repeated event changes nothing."""
 
 import asyncio
-import contextlib
-import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -13,14 +11,13 @@ from services.incidents.desk import Offer, Receipt
 from services.incidents.store import queries
 from shared.events import ErrorReportedV1, EventId, HeatReportedV1
 from shared.outbox import Announcement, announce
-from shared.postgres import DatabaseBusy, transaction
+from shared.postgres import transaction
+from shared.repeating import repeat
 
 ACCEPTED_FOR = timedelta(days=7)
 """How long a repeated event is recognised at the edge; afterwards its signal's id still is."""
 FORGET_ROWS = 10_000
 FORGET_SECONDS = 60.0
-
-_log = logging.getLogger(__name__)
 
 
 async def accept_offers(connection: asyncpg.Connection, offers: Sequence[Offer]) -> list[Receipt | Exception]:
@@ -44,15 +41,16 @@ async def accept_offers(connection: asyncpg.Connection, offers: Sequence[Offer])
 
 
 async def keep_forgetting(pool: asyncpg.Pool, clock: Callable[[], datetime], stop: asyncio.Event) -> None:
-    """Every minute deletes a bounded number of ids that are old enough, until ``stop``."""
-    while not stop.is_set():
-        try:
+    """Every minute deletes the ids that are old enough, a bounded number in each transaction, until ``stop``."""
+
+    async def forget() -> None:
+        forgotten = FORGET_ROWS
+        while forgotten == FORGET_ROWS and not stop.is_set():
+            before = clock() - ACCEPTED_FOR
             async with transaction(pool) as connection:
-                await queries.forget_accepted_events(connection, before=clock() - ACCEPTED_FOR, max_rows=FORGET_ROWS)
-        except DatabaseBusy:
-            _log.warning("old event ids wait for the database")
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), FORGET_SECONDS)
+                forgotten = await queries.forget_accepted_events(connection, before=before, max_rows=FORGET_ROWS)
+
+    await repeat("forgetting accepted events", forget, stop, FORGET_SECONDS)
 
 
 def _id(event: ErrorReportedV1 | HeatReportedV1) -> EventId:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.events import Frame
-from shared.text.fingerprint import mask_variable_parts, scrub_personal_parts
+from shared.text.fingerprint import mask_variable_parts, scrub_code_name, scrub_personal_parts
 
 MAX_FRAMES = 100
 MAX_MESSAGE = 2000
@@ -51,10 +51,10 @@ def read_sentry_event(event: Mapping[str, Any]) -> SentryFacts:
         fingerprint=read_fingerprint(event.get("fingerprint")),
         level=level if (level := _text(event.get("level"))) in LEVELS else "error",
         platform=clean_name(event.get("platform")),
-        release=clean_name(event.get("release")),
+        release=clean_code_name(event.get("release")),
         environment=clean_name(event.get("environment")),
         transaction=clean_transaction(event.get("transaction")),
-        trace_id=_trace_id(trace.get("trace_id")),
+        trace_id=read_trace_id(trace.get("trace_id")),
         at=read_instant(event.get("timestamp")),
     )
 
@@ -68,9 +68,9 @@ def read_frames(frames: Iterable[object]) -> tuple[Frame, ...]:
         own = entry.get("in_app")
         kept.append(
             Frame(
-                module=clean_name(entry.get("module")),
-                function=clean_name(entry.get("function")),
-                filename=_short_path(clean_name(entry.get("filename")) or clean_name(entry.get("package"))),
+                module=clean_code_name(entry.get("module")),
+                function=clean_code_name(entry.get("function")),
+                filename=_short_path(clean_code_name(entry.get("filename")) or clean_code_name(entry.get("package"))),
                 lineno=line if isinstance(line, int) and not isinstance(line, bool) and 0 <= line < 2**31 else None,
                 in_app=own if isinstance(own, bool) else None,
             )
@@ -110,9 +110,13 @@ def clean_message(text: str) -> str:
 
 
 def clean_name(value: object) -> str | None:
-    """A type, module, function or release: one line, bounded; None when there is none."""
-    text = " ".join(scrub_personal_parts(_valid(_text(value)[:MAX_NAME])).split())
-    return text[:MAX_NAME] or None
+    """A type, transaction, environment or part of a fingerprint: one line, bounded; None when there is none."""
+    return _one_line(scrub_personal_parts(_valid(_text(value)[: 2 * MAX_NAME])))
+
+
+def clean_code_name(value: object) -> str | None:
+    """As ``clean_name``, for a module, function, file or release."""
+    return _one_line(scrub_code_name(_valid(_text(value)[: 2 * MAX_NAME])))
 
 
 def clean_transaction(value: object) -> str | None:
@@ -158,7 +162,12 @@ def _short_path(path: str | None) -> str | None:
     return "/".join(parts[-3:]) or None
 
 
-def _trace_id(value: object) -> str | None:
+def _one_line(text: str) -> str | None:
+    return " ".join(text.split())[:MAX_NAME] or None
+
+
+def read_trace_id(value: object) -> str | None:
+    """32 hex digits; None for anything else."""
     text = _text(value).lower()
     return text if len(text) == 32 and all(char in "0123456789abcdef" for char in text) else None
 

@@ -5,8 +5,7 @@ forgets nothing, and several processes share the work because marked rows are ta
 """
 
 import asyncio
-import contextlib
-import logging
+import itertools
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -16,14 +15,13 @@ from services.incidents import wire
 from services.incidents.metrics import IncidentMetrics
 from services.incidents.store import queries, stored_from_row
 from shared.outbox import Announcement, announce
-from shared.postgres import DatabaseBusy, transaction
+from shared.postgres import transaction
+from shared.repeating import repeat
 
 PAUSE = timedelta(seconds=1)
 TICK_SECONDS = 0.25
 MAX_INCIDENTS = 500
 STATES_EVERY_TICKS = 40
-
-_log = logging.getLogger(__name__)
 
 
 async def announce_pending(connection: asyncpg.Connection, now: datetime) -> int:
@@ -44,19 +42,17 @@ async def announce_pending(connection: asyncpg.Connection, now: datetime) -> int
 async def keep_announcing(
     pool: asyncpg.Pool, metrics: IncidentMetrics, clock: Callable[[], datetime], stop: asyncio.Event
 ) -> None:
-    """Announces until ``stop``; a busy database is tried again at the next tick."""
-    tick = 0
-    while not stop.is_set():
-        announced = 0
-        try:
+    """Announces until ``stop``, and now and then counts the incidents by state."""
+    ticks = itertools.cycle(range(STATES_EVERY_TICKS))
+
+    async def tick() -> None:
+        async with transaction(pool) as connection:
+            announced = await announce_pending(connection, clock())
+            if next(ticks) == 0:
+                rows = queries.count_incidents_by_state(connection)
+                metrics.set_states({row["state"]: row["incidents"] async for row in rows})
+        while announced == MAX_INCIDENTS and not stop.is_set():
             async with transaction(pool) as connection:
                 announced = await announce_pending(connection, clock())
-                if tick % STATES_EVERY_TICKS == 0:
-                    rows = queries.count_incidents_by_state(connection)
-                    metrics.set_states({row["state"]: row["incidents"] async for row in rows})
-        except DatabaseBusy:
-            _log.warning("incident counts wait for the database")
-        tick += 1
-        if announced < MAX_INCIDENTS:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), TICK_SECONDS)
+
+    await repeat("announcing incidents", tick, stop, TICK_SECONDS)

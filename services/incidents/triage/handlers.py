@@ -83,7 +83,7 @@ async def change_incident(
     await insert_decisions(connection, [(uuids.uuid7(), decision) for decision in outcome.decisions])
     event = wire.incident_changed(outcome.incident, stored.public_text, now)
     await announce(connection, [Announcement(event, traceparent=traceparent)], wire.SOURCE)
-    return StoredIncident(outcome.incident, stored.muted_until, stored.public_text, traceparent)
+    return StoredIncident(outcome.incident, stored.public_text, traceparent)
 
 
 def command(name: Command, seer: Seer, reason: str | None, now: datetime) -> Change:

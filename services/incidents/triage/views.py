@@ -105,7 +105,7 @@ def show_incident(stored: StoredIncident, catalogue: Catalogue, *, with_owner: b
         title=incident.title,
         state=IncidentState(incident.state.value),
         merged_into=incident.merged_into,
-        muted_until=stored.muted_until,
+        muted_until=None,
         cause=Cause(incident.cause),
         service=incident.service,
         offices=list(incident.offices),

@@ -109,9 +109,14 @@ class MakeRun:
 
     def pid_of(self, command: str) -> int:
         """The one process whose command line holds ``command``."""
-        found = [pid for pid, line in self.processes().items() if command in line and "read -r word" not in line]
-        assert len(found) == 1, f"{command}: {self.processes()}"
-        return found[0]
+
+        def found() -> list[int]:
+            return [pid for pid, line in self.processes().items() if command in line and "read -r word" not in line]
+
+        wait_until(
+            lambda: len(found()) == 1, 5, f"one process runs {command}"
+        )  # a new child is its parent's twin first
+        return found()[0]
 
     def interrupt(self) -> float:
         """Ctrl-C, as a terminal sends it: to make and the supervisor at once. Returns the seconds until the end."""

@@ -3,13 +3,14 @@
 import gc
 import hashlib
 import http.server
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from deploy.local import jars
+from deploy.local import jars, maven
 from deploy.local.children import StartFailed
 
 # jgo leaves the answers of a failed download to the garbage collector
@@ -95,9 +96,9 @@ def test_an_archive_is_fetched_once_from_the_mirror_and_then_never_again(
 
 
 def test_an_archive_with_another_content_is_refused(repository: Repository, lock_file: Path, tmp_path: Path) -> None:
-    """By name, and it is not kept."""
+    """By name, with the lock that pins it, and it is not kept."""
     repository.content = b"the archive of somebody else"
-    with pytest.raises(StartFailed, match=r"thing-1\.0\.jar is refused: its SHA-256 is"):
+    with pytest.raises(StartFailed, match=rf"thing-1\.0\.jar is refused: its SHA-256 is .*, but {lock_file} pins"):
         jars.ensure_jars(None, lock_file, tmp_path / "cache")
     assert list((tmp_path / "cache").rglob("*.jar")) == []
 
@@ -117,6 +118,31 @@ def test_a_repository_that_does_not_answer_is_said_plainly(
     lock_file.write_text(lock_file.read_text().replace("org.example", "org.nowhere"))
     with pytest.raises(StartFailed, match=r"cannot be fetched.*KAFKA_BOOTSTRAP_SERVERS"):
         jars.ensure_jars(None, lock_file, tmp_path / "cache")
+
+
+def test_proxy_and_logins_of_mavens_settings_are_obeyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy with its exceptions, a mirror with its login, secrets from the environment; HTTPS_PROXY wins."""
+    for name in ("https_proxy", "http_proxy", "no_proxy"):
+        monkeypatch.setenv(name, "")  # so that what is set here is undone
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.delenv("JGO_CONFIG_FILE", raising=False)
+    monkeypatch.setenv("HOUSE_PASSWORD", "p@ss")
+    settings = tmp_path / ".m2" / "settings.xml"
+    settings.parent.mkdir()
+    settings.write_text(
+        "<settings><mirrors><mirror><id>house</id><mirrorOf>central</mirrorOf><url>https://maven.example/all</url>"
+        "</mirror></mirrors><servers><server><id>house</id><username>me</username>"
+        "<password>${env.HOUSE_PASSWORD}</password></server></servers><proxies><proxy><host>proxy.example</host>"
+        "<port>3128</port><nonProxyHosts>localhost|*.house.example</nonProxyHosts></proxy></proxies></settings>"
+    )
+    assert maven.repositories() == {"mirror": "https://me:p%40ss@maven.example/all"}
+    assert os.environ["https_proxy"] == "http://proxy.example:3128"
+    assert os.environ["no_proxy"] == "localhost,.house.example"
+    monkeypatch.setenv("https_proxy", "http://another.example:8080")
+    maven.repositories()
+    assert os.environ["https_proxy"] == "http://another.example:8080"
 
 
 def test_the_committed_lock_pins_every_archive_by_hash() -> None:

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,10 @@ SERVICE_PORTS = {"feedback": 8001, "incidents": 8002, "reporting": 8003}
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeRun]:
     """A running stack on fresh data."""
-    stack = MakeRun(tmp_path_factory.mktemp("fresh") / "output", FRESH="1", PORT_OFFSET=str(free_offset()))
+    # as someone who works with another PostgreSQL: none of this may reach the connections to ours
+    another = {"PGHOST": "db.example", "PGSSLMODE": "verify-full", "PGOPTIONS": "-c nonsense=1"}
+    output = tmp_path_factory.mktemp("fresh") / "output"
+    stack = MakeRun(output, FRESH="1", PORT_OFFSET=str(free_offset()), **another)
     try:
         stack.wait_until_ready()
         yield stack
@@ -125,6 +129,32 @@ def test_ctrl_c_stops_everything_within_ten_seconds_and_removes_fresh_data(fresh
     assert not (ROOT / ".local" / f"running-{fresh.offset}.env").exists()
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(fresh.url(8001, "/health/live"), timeout=2)
+
+
+@pytest.mark.parametrize("running", ["-m deploy.local ", "initdb", "kafka.Kafka", "-m shared.migrate"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_during_the_start_stops_everything_within_ten_seconds(
+    tmp_path: Path, running: str, number: signal.Signals
+) -> None:
+    """Whatever is being started at that moment: nothing comes up after it, and no process and no data is left."""
+    stack = MakeRun(tmp_path / "output", FRESH="1", PORT_OFFSET=str(free_offset()))
+    logs = ROOT / ".local" / f"logs-{stack.offset}"
+    try:
+        wait_until(lambda: "Starting Blitzableiter" in stack.text(), 60, "it says that it starts")
+        wait_until(lambda: any(running in line for line in stack.processes().values()), 60, f"{running} runs")
+        begun = time.monotonic()
+        os.kill(stack.pid_of("-m deploy.local "), number)
+        stack.wait()
+        assert time.monotonic() - begun < 10
+        assert stack.processes() == {}
+        assert "Everything is stopped." in stack.text()
+        assert "Traceback" not in stack.text()
+        assert not (logs / "feedback.log").exists()
+        if running in {"-m deploy.local ", "initdb"}:
+            assert not (logs / "kafka.log").exists() or "Server started" not in (logs / "kafka.log").read_text()
+    finally:
+        stack.end()
+        remove(str(stack.offset))
 
 
 def test_data_is_kept_between_runs_and_a_killed_supervisor_leaves_no_orphan(tmp_path: Path) -> None:

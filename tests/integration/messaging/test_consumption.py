@@ -10,10 +10,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.local.kafka import Kafka
 from deploy.local.postgres import Postgres
+from shared import batches
 from shared.batches import Received
 from shared.deadletter import Ceiling
-from shared.inbox import StaleWatermark, accept_new_topic
+from shared.inbox import StaleWatermark, accept_new_topic, add_watermarks
 from shared.kafka import cluster_id
+from shared.postgres import DatabaseBusy, transaction
 from shared.processing import Processing
 from tests.fixtures.broker import delete_records
 from tests.fixtures.plumbing_service import NumberedV1, store
@@ -134,7 +136,7 @@ async def test_a_topic_made_anew_stops_consumption_until_a_person_accepts_it(plu
     await plumbing.pool.execute("update inbox_watermark set next_offset = next_offset + 1000")
     stopped = plumbing.consumer()
     reason = await eventually(lambda: problem(stopped), until=lambda text: "made anew" in text)
-    assert "make accept-new-topic" in reason
+    assert reason.endswith(f": make accept-new-topic service=plumbing topic={TOPIC}")
     await publish(plumbing, numbered(10, first=2000))
     await asyncio.sleep(0.5)
     assert len(await plumbing.effects()) == 100
@@ -144,6 +146,21 @@ async def test_a_topic_made_anew_stops_consumption_until_a_person_accepts_it(plu
     plumbing.consumer()
     await plumbing.wait_for_effects(110)
     assert_each_once_in_order(await plumbing.effects(), [*numbered(100), *numbered(10, first=2000)])
+
+
+async def test_a_partition_of_a_new_topic_that_has_outgrown_its_old_mark_is_read_whole(plumbing: Plumbing) -> None:
+    """One partition beyond the end is enough: all of the topic is read from its first records, and each counts once."""
+    await publish(plumbing, numbered(100))
+    begun = {partition.partition: offset for partition, offset in plumbing.begun_at.items() if partition.topic == TOPIC}
+    # As if these records were those of the new topic and only partition 0 were still shorter than the old one.
+    async with transaction(plumbing.pool) as connection:
+        cluster = await cluster_id(plumbing.servers)
+        marks = {partition: first + 3 for partition, first in begun.items()}
+        await add_watermarks(connection, cluster, TOPIC, {**marks, 0: begun[0] + 100_000})
+    assert await accept_new_topic(plumbing.database.app_dsn, plumbing.servers, TOPIC) == begun
+    plumbing.consumer()
+    await plumbing.wait_for_effects(100)
+    assert_each_once_in_order(await plumbing.effects(), numbered(100))
 
 
 async def test_records_that_retention_took_are_counted_and_passed(plumbing: Plumbing) -> None:
@@ -227,6 +244,52 @@ async def test_a_broker_restart_is_survived(plumbing: Plumbing, kafka_server: Ka
     assert_each_once_in_order(await plumbing.effects(), [*numbered(200), *numbered(200, first=1000)])
 
 
+async def test_lag_is_told_while_the_database_is_away(
+    plumbing: Plumbing, postgres_server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exactly then it grows: what was last reached is what it is measured from."""
+    monkeypatch.setattr(batches, "WATCH_SECONDS", 0.2)
+    await publish(plumbing, numbered(200))
+    records = await plumbing.published()
+    consumer = plumbing.consumer()
+    await caught_up(plumbing)
+    await asyncio.to_thread(postgres_server.stop, "immediate")
+    try:
+        await plumbing.produce(records)
+        lag = await eventually(lambda: value(consumer, "blitz_consumer_lag_records"), what="a lag")
+        assert lag == len(records)
+        await asyncio.sleep(1)
+        assert await value(consumer, "blitz_consumer_lag_records") == len(records)
+    finally:
+        await asyncio.to_thread(postgres_server.start)
+    await caught_up(plumbing, within=60)
+    await eventually(
+        lambda: value(consumer, "blitz_consumer_lag_records"), until=lambda records: records == 0, what="no lag"
+    )
+
+
+async def test_what_was_retried_is_forgotten_with_its_partitions(plumbing: Plumbing) -> None:
+    """After a rebalance gave them to another instance, this one is well, although its handler never succeeded."""
+
+    async def never(connection: asyncpg.Connection, batch: Sequence[Received[NumberedV1]]) -> None:
+        raise DatabaseBusy("here and always")
+
+    unlucky = plumbing.consumer(never)
+    await publish(plumbing, numbered(1))
+    await eventually(lambda: problem(unlucky), until=lambda text: "retrying" in text)
+    [subscription] = unlucky.part._subscriptions
+    [busy] = {record.partition for record in await plumbing.published()}
+    others = [plumbing.consumer() for _ in range(5)]  # six partitions, six members: each has one
+    await plumbing.wait_for_effects(1)
+
+    async def assigned() -> list[int]:
+        return [len(one.part.assignment()[TOPIC]) for one in (unlucky, *others)]
+
+    await eventually(assigned, until=lambda found: found == [1] * 6, within=40)
+    assert TopicPartition(TOPIC, busy) not in subscription.assignment, "else it is right to be busy"
+    await eventually(lambda: problem(unlucky), until=lambda text: not text, within=10)
+
+
 async def test_a_stuck_consumer_ends_its_process(plumbing: Plumbing) -> None:
     """Lag and a position that stands still without an excuse: the watchdog ends the process with 70."""
     codes: list[int] = []
@@ -241,6 +304,11 @@ async def test_a_stuck_consumer_ends_its_process(plumbing: Plumbing) -> None:
         return codes
 
     assert set(await eventually(ended, within=30)) == {70}
+
+
+async def value(running: Running, metric: str) -> float:
+    """The value of a metric of the test's topic."""
+    return running.count(metric, topic=TOPIC)
 
 
 async def problem(running: Running) -> str:

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import asyncpg
 import pytest
 from aiokafka import ConsumerRecord
 
 from shared.batches import Received
-from shared.deadletter import Ceiling, original_headers, own_header
+from shared.deadletter import CUT, Ceiling, original_headers, own_header
 from shared.kafka import discard_producer, open_producer
 from shared.redelivery import Choice, main, resend
 from tests.fixtures.plumbing_service import NumberedV1, store
@@ -83,16 +84,31 @@ async def test_a_dead_letter_sent_again_after_a_fix_counts_once(plumbing: Plumbi
     assert own_header(letter.headers, "reason").startswith("KeyError in fixable")
     broken = False
     wrong = Choice(topic=TOPIC, reason="something else")
-    assert await resend(plumbing.servers, plumbing.database.app_dsn, wrong) == (0, 0)
+    assert await resend(plumbing.servers, plumbing.database.app_dsn, wrong) == (0, 0, 0)
     choice = Choice(topic=TOPIC, offset=letter.offset)
-    assert await resend(plumbing.servers, plumbing.database.app_dsn, choice) == (1, 0)
+    assert await resend(plumbing.servers, plumbing.database.app_dsn, choice) == (1, 0, 0)
     effects = await plumbing.wait_for_effects(100)
     assert sorted(number for _, _, number in effects) == list(range(100, 200))
-    assert await resend(plumbing.servers, plumbing.database.app_dsn, choice) == (0, 1)
-    assert await resend(plumbing.servers, plumbing.database.app_dsn, choice, again=True) == (1, 0)
+    assert await resend(plumbing.servers, plumbing.database.app_dsn, choice) == (0, 1, 0)
+    assert await resend(plumbing.servers, plumbing.database.app_dsn, choice, again=True) == (1, 0, 0)
     await plumbing.announce(numbered(1, first=5000))
     await plumbing.wait_for_effects(101)
     assert len(await plumbing.effects()) == 101
+
+
+async def test_a_dead_letter_that_was_cut_is_not_sent_again(plumbing: Plumbing) -> None:
+    """Too large to be kept whole, it could only fail again; it is counted and left where it is."""
+    [good] = await records_of(plumbing, numbered(1))
+    await plumbing.produce(
+        [replace(good, value=b'"' + b"x" * 899_000, headers=[*good.headers, ("ce_more", b"y" * 101_000)])]
+    )
+    plumbing.relay()
+    plumbing.consumer()
+    [letter] = await dead_letters(plumbing, 1)
+    assert own_header(letter.headers, CUT) == "899001"
+    resent = await resend(plumbing.servers, plumbing.database.app_dsn, Choice(), again=True)
+    assert resent == (0, 0, 1)
+    assert str(resent) == "0 sent again, 1 not sent: too large, only the beginning of the payload was kept"
 
 
 async def test_the_command_line_lists_shows_and_resends(

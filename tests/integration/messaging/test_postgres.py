@@ -9,7 +9,7 @@ import pytest
 from deploy.local.postgres import Postgres
 from shared.groupcommit import GroupCommit
 from shared.postgres import DatabaseBusy, is_busy, open_pool, transaction
-from tests.fixtures.databases import PLUMBING, Database
+from tests.fixtures.databases import PLUMBING, Database, execute
 from tests.fixtures.waiting import eventually
 
 
@@ -91,6 +91,26 @@ async def test_deadlock_and_timeout_are_busy_and_a_constraint_is_not(pool: async
             await connection.execute("select pg_sleep(5)", timeout=0.1)
     with pytest.raises(asyncpg.CheckViolationError):
         await add_effect(pool, 13)
+
+
+async def test_sessions_outlive_a_migration(database: Callable[[str], Database]) -> None:
+    """A plan that a migration made out of date is busy once for the whole pool; the next try has the new columns."""
+    place = database(PLUMBING)
+    pool = await open_pool(place.app_dsn, size=3, application_name="test")
+
+    async def read() -> asyncpg.Record | None:
+        async with transaction(pool) as connection:
+            return await connection.fetchrow("select * from effect")
+
+    await add_effect(pool, 1)
+    await asyncio.gather(*(read() for _ in range(20)))
+    await execute(place.owner_dsn, "alter table effect add column later text")
+    with pytest.raises(DatabaseBusy, match="InvalidCachedStatementError"):
+        await read()
+    for row in await asyncio.gather(*(read() for _ in range(20))):
+        assert row is not None
+        assert "later" in dict(row)
+    await asyncio.wait_for(pool.close(), 10)
 
 
 async def test_a_server_that_is_not_there_is_busy() -> None:

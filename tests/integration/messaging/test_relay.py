@@ -1,13 +1,15 @@
 """The relay on a real database and a real broker: nothing lost, order per key, one active at a time."""
 
 import asyncio
+import time
 
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import OutOfOrderSequenceNumber
+from aiokafka.errors import KafkaConnectionError, OutOfOrderSequenceNumber
 
 from deploy.local.kafka import Kafka
+from shared import relay as relay_module
 from shared.events import Envelope
 from shared.outbox import Announcement, announce, outbox_rows
 from shared.postgres import transaction
@@ -111,6 +113,58 @@ async def test_one_relay_is_active_and_the_other_takes_over_when_its_connection_
     assert_order_per_key(published)
 
 
+async def test_the_former_holder_of_the_lock_shows_no_depth(plumbing: Plumbing, kafka_server: Kafka) -> None:
+    """Only who holds the lock measures; the number of one that lost it would stand still for ever."""
+    relay = plumbing.relay()
+    await eventually(lambda: _value(relay.count("blitz_outbox_relay_active")))
+    kafka_server.suspend()
+    try:
+        await plumbing.announce(numbered(20))
+        await eventually(lambda: _value(relay.count("blitz_outbox_rows")), until=lambda rows: rows == 20)
+        successor = await asyncpg.connect(plumbing.database.app_dsn)
+        await terminate_lock_holder(plumbing.database.admin_dsn)
+        await successor.execute("select pg_advisory_lock(6071201, 1)")
+        await eventually(lambda: _value(relay.count("blitz_outbox_rows")), until=lambda rows: rows == 0)
+        assert relay.count("blitz_outbox_oldest_age_seconds") == 0
+        assert relay.count("blitz_outbox_relay_active") == 0
+        await successor.close()
+    finally:
+        kafka_server.resume()
+    await plumbing.wait_until_drained()
+
+
+async def test_a_wake_replaces_the_wait_for_the_next_poll(plumbing: Plumbing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a commit of its own process the relay looks at once."""
+    monkeypatch.setattr(relay_module, "IDLE_SECONDS", (0.01, 3600.0))
+    monkeypatch.setattr(relay_module, "MEASURE_SECONDS", 3600.0)
+    relay = plumbing.relay()
+    await eventually(lambda: _value(relay.count("blitz_outbox_relay_active")))
+    await asyncio.sleep(2)  # the pause between two polls has grown to about a second
+    for number in range(100, 103):
+        await plumbing.announce([NumberedV1(name="k", number=number)])
+        relay.part.wake()
+        await plumbing.wait_until_drained(within=0.5)
+
+
+async def test_a_wake_does_not_shorten_a_back_off(plumbing: Plumbing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commits go on while the broker refuses; its back-off must not become a hot loop."""
+    tries: list[float] = []
+
+    async def refuse(*_: object) -> AIOKafkaProducer:
+        tries.append(time.monotonic())
+        raise KafkaConnectionError("refused")
+
+    monkeypatch.setattr(relay_module, "open_producer", refuse)
+    relay = plumbing.relay()
+    await plumbing.announce(numbered(1))
+    began = time.monotonic()
+    while time.monotonic() - began < 3:
+        relay.part.wake()
+        await asyncio.sleep(0.01)
+    assert 2 <= len(tries) <= 8
+    await plumbing.pool.execute("delete from outbox")
+
+
 async def terminate_lock_holder(admin_dsn: str) -> None:
     """Ends the connection that holds the relay's lock."""
     connection = await asyncpg.connect(admin_dsn)
@@ -168,7 +222,7 @@ async def test_the_broker_may_be_gone_for_a_while(plumbing: Plumbing, kafka_serv
     published = bodies(await plumbing.published())
     assert {event.number for event in published} == set(range(100, 400))
     assert_order_per_key(published)
-    assert relay.part.failing_seconds == 0
+    assert relay.count("blitz_outbox_publish_failures_total") >= 1
 
 
 async def test_a_stop_flushes_what_is_there(plumbing: Plumbing) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from jsonschema import Draft202012Validator
 
 from deploy.kafka.topics import DEFAULT_FILE
 from deploy.local.jars import kafka_version
+from deploy.local.postgres import locale_arguments
 from tests.unit.deploy.containers import ROOT, SETTINGS, compose, variables_of
 
 JOBS = {"topics", "migrate-feedback", "migrate-incidents", "migrate-reporting"}
@@ -119,6 +122,39 @@ def test_versions_are_those_of_the_local_stack() -> None:
     assert service("kafka")["image"] == f"apache/kafka:{kafka_version()}"
     for name, each in compose()["services"].items():
         assert re.search(r":v?\d+\.\d+(\.\d+)?$", each["image"]), f"{name}: {each['image']}"
+
+
+def test_the_cluster_is_made_as_the_local_one() -> None:
+    """Encoding and collation decide what is equal and how it is sorted; initdb refuses an incomplete set."""
+    postgres = service("postgres")
+    major = int(re.findall(r"\d+", postgres["image"])[0])
+    assert postgres["environment"]["POSTGRES_INITDB_ARGS"].split() == locale_arguments(major)
+
+
+def test_every_new_log_gets_a_cluster_id_of_its_own() -> None:
+    """Watermarks are kept per cluster: a constant id would make a new log look like the one they speak of."""
+    assert re.fullmatch(r"\$\{KAFKA_CLUSTER_ID:\?[^}]+\}", service("kafka")["environment"]["CLUSTER_ID"])
+    example = (ROOT / "deploy" / "compose.env.example").read_text()
+    assert f"{service('kafka')['image']} /opt/kafka/bin/kafka-storage.sh random-uuid" in example
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_service_is_given_the_time_to_finish_what_it_has_begun(name: str) -> None:
+    """The engine's ten seconds would end the last flush of the outbox and the drain of the consumers."""
+    assert service(name)["stop_grace_period"] == "40s"
+
+
+def test_the_postgres_image_runs_the_provisioning_as_a_program(tmp_path: Path) -> None:
+    """It sources what is not executable, and ``set -u`` would then hold for the image's own script."""
+    script = ROOT / "deploy" / "postgres" / "init.sh"
+    assert script.stat().st_mode & 0o111 == 0o111
+    (tmp_path / "psql").write_text('#!/bin/sh\necho "$SERVICE $OWNER_PASSWORD $APP_PASSWORD $*"\n')
+    (tmp_path / "psql").chmod(0o755)
+    given = {name: value for name, value in service("postgres")["environment"].items() if name.endswith("_PASSWORD")}
+    told = {name: name.lower() for name in given} | {"POSTGRES_USER": "postgres", "PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run([script], env=told, capture_output=True, text=True, check=True)
+    rest = "--no-psqlrc --username postgres --dbname postgres --file /provision/service.sql"
+    assert done.stdout.splitlines() == [f"{name} {name}_owner_password {name}_app_password {rest}" for name in SETTINGS]
 
 
 def test_prometheus_scrapes_every_service() -> None:

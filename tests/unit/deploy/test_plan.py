@@ -6,6 +6,7 @@ import pytest
 
 from deploy.local.children import StartFailed
 from deploy.local.plan import read_plan, require_free_ports
+from tests.fixtures.servers import free_port
 from tests.unit.deploy.containers import SETTINGS
 
 
@@ -68,3 +69,22 @@ def test_a_taken_port_is_named_with_the_variables_that_move_it() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(StartFailed, match=rf"Port {port} \(reporting\).*REPORTING_PORT.*PORT_OFFSET"):
             require_free_ports(read_plan({"REPORTING_PORT": str(port), "PORT_OFFSET": "31000"}))
+
+
+def test_variables_of_another_postgresql_do_not_reach_ours() -> None:
+    """PGSSLMODE=require would break every connection to a local server; a database of one's own may need it."""
+    environ = {"PGSSLMODE": "require", "PGPASSFILE": "/home/me/.pgpass", "PATH": "/bin"}
+    ours = read_plan(environ)
+    assert ours.inherited(environ) == ours.inherited(environ, "feedback") == {"PATH": "/bin"}
+    environ["FEEDBACK_DATABASE_URL"] = "postgresql://db.example/feedback"
+    mixed = read_plan(environ)
+    assert mixed.inherited(environ, "feedback") == environ
+    assert "PGSSLMODE" not in mixed.inherited(environ, "incidents")
+    environ |= {f"{name.upper()}_DATABASE_URL": "postgresql://db.example/x" for name in SETTINGS}
+    assert read_plan(environ).inherited(environ) == environ
+
+
+def test_ports_of_single_servers_in_tests_are_never_those_of_a_whole_stack() -> None:
+    """Both are taken at random in the same range, by tests that run side by side."""
+    of_stacks = {port % 10 for port in read_plan({"PORT_OFFSET": "2000"}).ports.values()}
+    assert not of_stacks & {free_port() % 10 for _ in range(100)}

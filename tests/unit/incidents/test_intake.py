@@ -3,22 +3,30 @@
 import contextlib
 import gzip
 import json
+import re
 import tracemalloc
 import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import brotli  # type: ignore[import-untyped]
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 
-from services.incidents.intake.decompression import BodyRefused, decompress
+from services.incidents.desk import Desk, Offer, Receipt
+from services.incidents.domain.titles import error_title
+from services.incidents.intake.api import MAX_EVENTS_IN_COMPANY, submit_errors
+from services.incidents.intake.decompression import BodyRefused, decompress, decompress_start
 from services.incidents.intake.envelope import EnvelopeRefused, parse_envelope
 from services.incidents.intake.errors import ErrorBody, error_from_body, sentry_event_id
 from services.incidents.intake.sentry_event import MAX_FRAMES, MAX_MESSAGE, believable, read_instant, read_sentry_event
+from services.incidents.metrics import IntakeMetrics
+from services.incidents.wire import error_label
+from shared.text.fingerprint import StackFrame
 
 NOW = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
@@ -132,6 +140,79 @@ def test_only_what_is_named_is_kept() -> None:
     assert "geheim" not in repr(facts) and "erika" not in repr(facts)
     assert (facts.type, facts.frames[0].function, facts.frames[0].lineno) == ("IOError", "save", 12)
     assert facts.transaction == "/reports/<n>"
+
+
+PRIVATE = (
+    *("65 170839 J 003", "65170839J003", "de89370400440532013000", "DE89-3704-0044-0532-0130-00", "(0171) 2345678"),
+    *("lena punkt hoffmann at gmx punkt de", "lena.hoffmann@gmx.de", "49729806357", "0171_2345678"),
+)
+
+
+@pytest.mark.parametrize("private", PRIVATE)
+def test_identifiers_leave_every_part_of_an_error(private: str) -> None:
+    """What the masking of reports finds stays in no message, type, transaction, part of a fingerprint or frame."""
+    frame = {"module": f"m {private}", "function": f"f {private}", "filename": f"app/{private}.py"}
+    event = {
+        "exception": {
+            "values": [{"type": private, "value": f"no row for {private} today", "stacktrace": {"frames": [frame]}}]
+        },
+        "transaction": f"/rows/{private}/x",
+        "fingerprint": ["rows", private],
+        "environment": private,
+    }
+    facts = read_sentry_event(event)
+    body = ErrorBody(
+        service="payment", message=private, type=private, transaction=private, fingerprint=[private], trace_id=private
+    )
+    kept = repr(facts) + repr(error_from_body(body, NOW).event)
+    parts = [private] if "punkt" not in private else ["punkt hoffmann at"]
+    if "punkt" in private:  # in names of a program words are no address
+        kept = repr([facts.message, facts.type, facts.transaction, facts.fingerprint, facts.environment])
+    parts += [run for run in re.findall(r"\d{5,}", private)]
+    assert not [part for part in parts if part in kept]
+
+
+def test_titles_of_errors_hold_no_message() -> None:
+    """Type and code place, else a neutral label; a sentence in the place of a type is none."""
+    frames = [StackFrame("upload.documents", "store", True)]
+    assert error_label("TimeoutError", frames) == "TimeoutError in upload.documents.store"
+    assert error_label("TimeoutError", []) == "TimeoutError"
+    assert error_label("Frau Huber hat angerufen", []) == ""
+    assert error_label("Frau Huber hat angerufen", frames) == "Fehler in upload.documents.store"
+    assert error_label("", [StackFrame("", "no such row for Erika", True)]) == ""
+    assert error_title("Auszahlung", error_label("", [])) == "Auszahlung: technischer Fehler"
+
+
+def test_the_first_line_of_a_packed_envelope_is_read_alone() -> None:
+    """The start comes out of every encoding without the rest, and of a torn stream too."""
+    whole = json.dumps({"dsn": "x"}).encode() + b"\n" + bytes(range(256)) * 4000
+    for encoding, pack in COMPRESSORS.items():
+        packed = pack(whole)
+        assert decompress_start(packed, encoding, 100) == whole[:100]
+        assert decompress_start(pack(b"x"), encoding, 100) == b"x"
+    assert decompress_start(whole, "", 100) == whole[:100]
+    with pytest.raises(BodyRefused):
+        decompress_start(b"no such stream", "gzip", 100)
+
+
+async def test_many_events_wait_in_a_queue_of_their_own() -> None:
+    """The group commit counts requests: those of many events must not share a statement with hundreds of their kind."""
+
+    class Queue:
+        def __init__(self) -> None:
+            self.offers: list[Offer] = []
+
+        async def submit(self, offer: Offer) -> Receipt:
+            self.offers.append(offer)
+            return Receipt(len(offer.events), 0)
+
+    few, many = Queue(), Queue()
+    metrics = IntakeMetrics(CollectorRegistry())
+    desk = Desk(cast(Any, None), cast(Any, None), cast(Any, few), cast(Any, many), metrics, lambda: NOW)
+    error = error_from_body(ErrorBody(service="payment", message="m"), NOW)
+    await submit_errors(desk, "http", [error] * MAX_EVENTS_IN_COMPANY)
+    await submit_errors(desk, "http", [error] * (MAX_EVENTS_IN_COMPANY + 1))
+    assert [len(queue.offers) for queue in (few, many)] == [1, 1]
 
 
 def test_clocks_that_cannot_be_true_are_not_believed() -> None:

@@ -1,5 +1,6 @@
 """The life of an incident as a pure function."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -16,6 +17,7 @@ from services.incidents.domain.lifecycle import (
     absorb,
     amend,
     decide,
+    may_name,
     observe,
 )
 from services.incidents.domain.model import (
@@ -53,6 +55,30 @@ def signal(
 ) -> Signal:
     """One piece of evidence."""
     return Signal(SignalId(uuid4()), kind, "x", at, at, "application", office, lang, drivers=("payment",))
+
+
+def test_an_unclear_cause_that_a_person_set_stays() -> None:
+    """Confirming blames the system only where nobody has said anything."""
+    confirmed = decide(observed(), Command.CONFIRM, actor="a", reason=None, now=START).incident
+    assert confirmed.cause == "system"
+    said = amend(observed(), kind="cause", actor="a", reason="not known", now=START, cause="unclear").incident
+    assert decide(said, Command.CONFIRM, actor="a", reason=None, now=START).incident.cause == "unclear"
+
+
+def test_whose_heat_may_name_an_incident() -> None:
+    """A public one anybody's, any other one only that of an office that it touches already."""
+    seen = replace(observed(), offices=("JC-001",))
+    public = decide(seen, Command.CONFIRM, actor="a", reason=None, now=START).incident
+    fixed = decide(public, Command.FIX, actor="a", reason=None, now=START).incident
+    for incident, at, foreign in (
+        (seen, START, False),
+        (public, START, True),
+        (fixed, START + timedelta(days=13), True),
+        (fixed, START + timedelta(days=14), False),
+    ):
+        assert may_name(incident, frozenset({"JC-002"}), at) is foreign
+        assert may_name(incident, frozenset({"JC-001", "JC-002"}), at)
+        assert may_name(incident, None, at)
 
 
 commands = st.sampled_from(list(Command))

@@ -131,6 +131,62 @@ async def test_a_burst_after_quiet_times_is_accepted() -> None:
         assert await asyncio.gather(*(commit.submit(number) for number in range(1000))) == list(range(1000))
 
 
+class Clock:
+    """Seconds that only the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("slow_batches", [1, 50], ids=["once", "always"])
+async def test_room_in_the_next_batch_is_given_however_slow_batches_are(slow_batches: int) -> None:
+    """After a checkpoint, and on a slow disk, those who share the next batch cost nothing: none is refused."""
+    clock = Clock()
+
+    async def write(connection: object, items: Sequence[int]) -> list[int | Exception]:
+        clock.now += 2.0
+        return list(items)
+
+    async with running(write, clock=clock) as commit:
+        for number in range(slow_batches):
+            await commit.submit(number)
+        assert await asyncio.gather(*(commit.submit(number) for number in range(200))) == list(range(200))
+
+
+async def test_behind_full_slow_batches_is_no_room() -> None:
+    """Whoever would have to wait for full batches that are known to be slow is refused."""
+    clock = Clock()
+
+    async def write(connection: object, items: Sequence[int]) -> list[int | Exception]:
+        clock.now += 2.0
+        return list(items)
+
+    async with running(write, clock=clock, max_batch=4) as commit:
+        await commit.submit(0)
+        results = await asyncio.gather(*(commit.submit(number) for number in range(9)), return_exceptions=True)
+    assert [isinstance(result, Overloaded) for result in results] == [False] * 4 + [True] * 5
+
+
+async def test_commits_are_told() -> None:
+    """``committed`` is called after each batch that was written, not after one that failed."""
+    told: list[None] = []
+
+    async def write(connection: object, items: Sequence[int]) -> list[int | Exception]:
+        if 13 in items:
+            raise DatabaseBusy("restarting")
+        return list(items)
+
+    async with running(write, committed=lambda: told.append(None)) as commit:
+        with pytest.raises(DatabaseBusy):
+            await commit.submit(13)
+        assert not told
+        await commit.submit(1)
+        assert len(told) == 1
+
+
 async def test_a_client_that_goes_away_disturbs_nobody() -> None:
     """A cancelled submit leaves its neighbours alone; before its turn it is not even written."""
     written: list[int] = []

@@ -11,6 +11,7 @@ from shared.text.fingerprint import (
     error_fingerprint,
     mask_variable_parts,
     own_places,
+    scrub_code_name,
     scrub_personal_parts,
     words_fingerprint,
 )
@@ -30,6 +31,24 @@ def test_numbers_ids_and_addresses_change_nothing(number: int, uuid: object, par
     one = f"user {number} not found at 10.0.0.{part}, request {uuid}"
     assert error_fingerprint("KeyError", one, ()) == error_fingerprint(
         "KeyError", "user 7 not found at 192.168.1.1, request 0b9f1f6e-6a54-4c39-9d1b-1f0c8a2a2b11", ()
+    )
+
+
+def test_masked_ids_do_not_tell_errors_apart() -> None:
+    """Masking hits some ids and not others; what is left of them is the same error."""
+    seen = {
+        error_fingerprint("KeyError", f"no row {row} here", ())
+        for row in ("7", "<number>", "0b9f1f6e-6a54-4c39-9d1b-1f0c8a2a2b11", "3f2a9c1d", "3f[PHONE]c1d", "[PHONE]")
+    }
+    assert len(seen) == 1
+
+
+def test_code_names_keep_their_at() -> None:
+    """Packages are named with @ and versions; identifiers in them go all the same."""
+    for name in ("node_modules/@sentry/browser/index.js", "react-dom@18.2.0/index.js", "upload@1.2.3"):
+        assert scrub_code_name(name) == name
+    assert "erika" not in scrub_code_name("mail_erika@example.org") and "2345678" not in scrub_code_name(
+        "f_0171 2345678"
     )
 
 

@@ -71,6 +71,44 @@ def test_identifiers_become_their_placeholder(identifier: str, placeholder: str,
 
 
 @pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("Tel01712345678", "Tel[PHONE]"),
+        ("meine Nummer ist0171 2345678.", "meine Nummer ist[PHONE]."),
+        ("Handy-0171 2345678", "Handy-[PHONE]"),
+        ("0171_2345678", "[PHONE]"),
+        ("unter0171/2345678erreichbar", "unter[PHONE]erreichbar"),
+        ("Mobil+491712345678", "Mobil[PHONE]"),
+        ("JC-001 0171 2345678", "JC-001 [PHONE]"),
+        ("IBANDE89370400440532013000", "IBAN[IBAN]"),
+        ("ibande89370400440532013000", "iban[IBAN]"),
+        ("RV65170839J003", "RV[PENSION_NUMBER]"),
+        ("Rentennummer65 170839 J 003", "Rentennummer[PENSION_NUMBER]"),
+    ],
+)
+def test_identifiers_glued_to_a_word_are_found(text: str, masked: str) -> None:
+    """A missing space hides nothing."""
+    assert mask(clean(text)) == masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Raum02.114, Zimmer012.345, Zi.0.123",
+        "Version2.3.4567890, v01.02.03, v1.2.3.4, 0x80070005",
+        "seit01.02.2026, am01.02.2026um08:30, Antrag20261102",
+        "BG-Nr. 31402BG0012345, 12345//0012345, BG-12345//0012345, 12345BG0001234",
+        "IMG_20261102_101112.jpg, Screenshot_2026-11-02-101112, Formular_0123456.pdf",
+        "Kundennummer 123D456789, ABC-0123456, AZ2026-0012345, S12AS345/26, D-01067 Dresden",
+        "JC-001 12 345 678, JC-012 020, Kunde 12 345 678 901 23456",
+    ],
+)
+def test_numbers_glued_to_a_word_that_are_no_identifiers_stay(text: str) -> None:
+    """Rooms, versions, dates, files and numbers of offices' own are what staff recognise a fault by."""
+    assert mask(clean(text)) == text
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "Termin am 01.02.2026 um 08:30 Uhr in Zimmer 0.123, Raum 02.114",
@@ -139,11 +177,11 @@ texts = st.lists(st.one_of(digits, scraps, st.text(max_size=8)), max_size=30).ma
 
 @given(texts)
 def test_masking_is_idempotent_and_bounded(text: str) -> None:
-    """A masked text has nothing left to mask, and is at most three times as long."""
+    """A masked text has nothing left to mask, and is at most four times as long."""
     cleaned = clean(text)
     masked = mask(cleaned)
     assert mask(masked) == masked
-    assert len(masked) <= 3 * len(cleaned)
+    assert len(masked) <= 4 * len(cleaned)
 
 
 @given(
@@ -170,7 +208,8 @@ def test_the_identifier_is_nowhere_in_the_result(before: str, identifier: str, a
         *("1" * 10_000, "1 " * 5000, "a@" * 5000, "0" * 10_000, "(" * 10_000, "a.b punkt " * 1000, "DE12 " * 2000),
         *("x" * 9_999 + "@", "x" * 9_990 + "(at)", "a.b-c" * 2000 + " at ", "1" * 9000 + " tel", "1,1 " * 2500),
         *("steuer " * 1400 + "1" * 9, "a at b " * 1400, "Tel " * 2500, "1.1." * 2500, "lena punkt " * 900),
-        *("0-" * 5000, "steuer" * 1600),
+        *("0-" * 5000, "steuer" * 1600, "a dot " * 1600 + " at x", "a.b " * 2500 + " at ", "a0" * 5000),
+        *("_0" * 5000, "DE1" * 3300, "IBANDE12 " * 1100, "a at b dot " * 900),
     ],
 )
 def test_no_text_takes_long(text: str) -> None:

@@ -1,6 +1,7 @@
 """Bad input of all kinds gets a problem document that names the field and what is allowed, never a 500."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 
 import httpx
@@ -9,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.web import Problem, read_json
+from shared.web.reading import check_json
 from tests.unit.web import sample
 from tests.unit.web.sample import JSON, Report
 
@@ -161,6 +163,33 @@ async def test_what_was_sent_is_not_repeated(client: httpx.AsyncClient) -> None:
         answer = await client.post(route, json={"rating": sample.SECRET, "number": sample.SECRET})
         assert answer.status_code == 422
         assert sample.SECRET not in answer.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 65 + b'\\"' * 1_000_000,
+        b"[" * 65 + b'"' * 2_000_000,
+        b'{"a":"b\\n"},' * 160_000,
+        b"[" * 65 + b"\\" * 2_000_000,
+    ],
+)
+def test_the_depth_of_hostile_bodies_is_measured_in_one_pass(body: bytes) -> None:
+    """Two megabytes of quotes and backslashes cost less than two seconds; with a second look at each byte, hours."""
+    started = time.process_time()
+    with pytest.raises(Problem):
+        read_json(Report, body)
+    assert time.process_time() - started < 2
+
+
+def test_unclosed_texts_do_not_hide_or_add_depth() -> None:
+    """Brackets inside of texts count for nothing, escaped quotes do not end a text, brackets after one count."""
+    for deep in (b'"\\"",' + b"[" * 65, b"[" * 65 + b'"', b'"a\\\\"' + b"[" * 65):
+        with pytest.raises(Problem) as refusal:
+            check_json(deep)
+        assert refusal.value.status == 400
+    for flat in (b'"' + b"[" * 65, b'"\\"' + b"[" * 65, b'"' + b"[" * 65 + b"\\", b"[]" * 65):
+        check_json(flat)
 
 
 @given(

@@ -59,6 +59,8 @@ async def test_what_is_busy_is_503_with_a_spread_retry_after(client: httpx.Async
         waits.add(int(answer.headers["retry-after"]))
     assert waits <= {1, 2, 3, 4, 5}
     assert len(waits) > 1
+    # What was stored nobody knows: the connection may have been lost in the commit.
+    assert "nothing was stored" not in answer.json()["detail"].lower()
     answer = await client.post(f"{prefix}/fails/overloaded")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "3")
 

@@ -1,5 +1,7 @@
 """Cursors."""
 
+import base64
+import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.web import Problem, decode_cursor, encode_cursor
+from shared.web.paging import _check
 
 VALUES = st.lists(
     st.none()
@@ -67,3 +70,16 @@ def test_instants_keep_their_moment_and_naive_ones_are_refused() -> None:
     assert decode_cursor(encode_cursor([berlin]), datetime) == (berlin,)
     with pytest.raises(ValueError, match="time zone"):
         encode_cursor([datetime(2026, 7, 1)])
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [[2**63], [-(2**63) - 1], [True], [{"t": "2026-07-01T12:00:00"}], [{"t": "0001-01-01T00:00:00+14:00"}], [{"t": 7}]],
+)
+def test_what_no_database_could_take_is_refused(forged: list[Any]) -> None:
+    """The check sum is no secret: whoever makes a cursor of their own gets a problem, not an error of the database."""
+    payload = json.dumps(forged).encode()
+    text = base64.urlsafe_b64encode(_check(payload) + payload).rstrip(b"=").decode()
+    with pytest.raises(Problem) as refused:
+        decode_cursor(text, (int, datetime))
+    assert refused.value.errors[0].field == "cursor"
