@@ -18,6 +18,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Write = Callable[[asyncpg.Connection, Sequence[Item]], Awaitable[Sequence[Result | Exception]]]
 
+BUSY_BATCH = 4
+GATHER_SECONDS = 0.002
+
 
 class Overloaded(Exception):
     """Too many wait already; nothing was done. ``retry_after_seconds`` carries jitter."""
@@ -66,6 +69,7 @@ class GroupCommit(Generic[Item, Result]):
         self._arrived = asyncio.Event()
         self._stopping = False
         self._seconds_per_batch = 0.0
+        self._last_batch = 0
 
     @property
     def waiting(self) -> int:
@@ -112,7 +116,11 @@ class GroupCommit(Generic[Item, Result]):
                     return
                 self._arrived.clear()
                 await self._arrived.wait()
+            if BUSY_BATCH <= self._last_batch > len(self._waiting) and not self._stopping:
+                # Those just answered come back at once: half as many commits for two milliseconds of waiting.
+                await asyncio.sleep(GATHER_SECONDS)
             batch = self._take()
+            self._last_batch = len(batch)
             if batch:
                 started = self._clock()
                 await self._commit(batch)

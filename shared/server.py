@@ -62,7 +62,8 @@ class Limits:
     linger_seconds: float = 1.0
     header_bytes: int = 16 * 1024
     drain_bytes: int = 8 * 1024 * 1024
-    connections: int = 200
+    connections: int = 1000
+    """Beyond the queue of the group commit, which is what refuses under load: 500 clients at once are no emergency."""
     shutdown_seconds: int = 10
     sweep_seconds: float = 0.25
 

@@ -19,7 +19,7 @@ SATISFACTION_DEFINITIONS = {
     "n": "reports with a rating from 1 to 5, of any kind",
     "csat": "share of the ratings 4 and 5",
     "interval": INTERVAL_SOURCE,
-    "suppressed": "fewer than k ratings",
+    "suppressed": "fewer than k ratings; a hidden group may still follow from the total",
 }
 CAUSES_DEFINITIONS = {
     "n": "complaints",
@@ -27,7 +27,7 @@ CAUSES_DEFINITIONS = {
     "else what was judged on arrival",
     "system_error_share": "complaints whose cause in force is 'system', of all complaints, unclear ones included",
     "interval": INTERVAL_SOURCE,
-    "suppressed": "fewer than k complaints",
+    "suppressed": "fewer than k complaints; a hidden group may still follow from the total",
 }
 TIMINGS_DEFINITIONS = {
     "period": "incidents that ever were a candidate or confirmed, by the instant they were first observed",

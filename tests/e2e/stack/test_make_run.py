@@ -158,7 +158,7 @@ def test_an_interrupt_during_the_start_stops_everything_within_ten_seconds(
 
 
 def test_data_is_kept_between_runs_and_a_killed_supervisor_leaves_no_orphan(tmp_path: Path) -> None:
-    """Killed with SIGKILL, its children end by themselves; the next start finds the data and is warm in 15 s."""
+    """Killed with SIGKILL, its children end by themselves; the next start finds the data."""
     offset = str(free_offset())
     first = MakeRun(tmp_path / "first", PORT_OFFSET=offset)
     data = ROOT / ".local" / f"data-{offset}"

@@ -8,6 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from services.feedback.texts import ENGLISH
 from tests.integration.feedback.conftest import Feedback, rating
 
 JSON = {"Content-Type": "application/json"}
@@ -120,6 +121,15 @@ async def test_pages_never_break(feedback: Feedback) -> None:
     assert not any("<script" in answer.text for answer in answers)
     odd = ["/?lang=xx", "/?office=%22", "/?lang=" + "x" * 5000, "/receipt?lang=en", "/static/none/../../app.py"]
     assert {(await feedback.client.get(path)).status_code for path in odd} <= {200, 404}
+
+
+async def test_a_form_that_is_too_large_is_shown_again(feedback: Feedback) -> None:
+    """Whoever wrote far too much gets the page with the whole text, in their language, and nothing is stored."""
+    words = "Zu viel. " * 30_000
+    answer = await feedback.client.post("/?lang=en", data={"office": "JC-001", "text": words})
+    assert (answer.status_code, answer.headers["content-type"]) == (413, "text/html; charset=utf-8")
+    assert ENGLISH.error_text in answer.text and words in answer.text
+    assert await feedback.count("report") == 0
 
 
 def _is_problem(answer: httpx.Response, status: int, field: str) -> None:

@@ -6,6 +6,7 @@ import asyncpg
 import httpx
 
 from deploy.local.postgres import Postgres
+from services.feedback.texts import ENGLISH
 from tests.fixtures.databases import Database
 from tests.fixtures.processes import ServiceProcess
 from tests.fixtures.waiting import eventually
@@ -42,12 +43,15 @@ async def test_without_kafka(
 
 async def test_database_away(feedback: Feedback, postgres_server: Postgres) -> None:
     """While the database restarts: 503 with Retry-After, the form keeps the text; afterwards all goes on by itself."""
+    receipt = (await feedback.report(rating())).json()["receipt"]
     await feedback.database.close()
     postgres_server.stop("immediate")
     try:
         answer = await feedback.report(rating())
         form = {"office": "JC-001", "text": "Mein Text", "key": new_key()}
         page = await feedback.client.post("/", data=form)
+        look_up = await feedback.client.post("/receipt?lang=en", data={"receipt": "7Q4M-0ZKT-9R2C-XW8H-5"})
+        typed = await feedback.client.post("/receipt?lang=en", data={"receipt": receipt})
     finally:
         postgres_server.start()
     assert answer.status_code == 503
@@ -55,6 +59,9 @@ async def test_database_away(feedback: Feedback, postgres_server: Postgres) -> N
     assert page.status_code == 503
     assert "Mein Text" in page.text
     assert form["key"] in page.text
+    assert look_up.status_code == 404  # a typing error is known without the database
+    assert (typed.status_code, typed.headers["retry-after"]) == (503, "5")
+    assert ENGLISH.error_receipt_busy in typed.text and receipt in typed.text
 
     async def accepted() -> bool:
         return (await feedback.report(rating())).status_code == 202

@@ -4,13 +4,16 @@ import asyncio
 import itertools
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+from services.feedback.store import measure_incidents
 from shared.events import Envelope, Event, EventId, IncidentChangedV1, PublicText, SignalLinkedV1, Transition
 from shared.events.incidents import SignalCounts
 from shared.events.vocabulary import Cause, IncidentState, SignalKind
 from shared.kafka import open_producer
+from shared.postgres import load_queries
 from tests.fixtures.waiting import eventually
 from tests.integration.feedback.conftest import Feedback, Json, new_key, rating
 
@@ -190,6 +193,39 @@ async def test_me_too(feedback: Feedback) -> None:
     again, new = await asyncio.gather(feedback.report(body, key=key), feedback.report(body, key=new_key()))
     assert (again.status_code, again.json()["receipt"]) == (202, first.json()["receipt"])
     assert (new.status_code, new.json()["errors"][0]["field"]) == (422, "joins_incident")
+
+
+async def test_what_is_never_shown_costs_nothing(feedback: Feedback) -> None:
+    """Whether public incidents changed is asked every second: of the index that leads to them, past all others."""
+    insert = """
+        insert into incident_projection (incident_id, version, state, title, service, reports, first_seen_at, entered,
+                                         words)
+        select gen_random_uuid(), 1, $1, 'x', 'payment', 1, now(), '[]', '{}' from generate_series(1, $2)"""
+    await feedback.database.execute(insert, "observed", 20_000)
+    await feedback.database.execute(insert, "confirmed", 20)
+    await feedback.database.execute("analyze incident_projection")
+    queries = load_queries(Path("services/feedback/queries.sql"))
+    plan = await feedback.database.fetch(f"explain {queries.measure_incidents.sql}")
+    assert "incident_projection_shown" in str(plan)
+    seen = [await measure_incidents(feedback.database)]
+    for change in (
+        "update incident_projection set version = 2 where incident_id = $1",
+        "update incident_projection set version = 3, state = 'observed' where incident_id = $1",
+        "update incident_projection set version = 4, state = 'fixed' where incident_id = $1",
+    ):
+        await feedback.database.execute(change, await _one_shown(feedback))
+        seen.append(await measure_incidents(feedback.database))
+    assert len(set(seen)) == len(seen)
+    await feedback.database.execute("update incident_projection set version = 9 where state = 'observed'")
+    assert await measure_incidents(feedback.database) == seen[-1]
+
+
+async def _one_shown(feedback: Feedback) -> UUID:
+    found: UUID = await feedback.database.fetchval(
+        "select incident_id from incident_projection where version > 1 or state = 'confirmed' "
+        "order by version desc limit 1"
+    )
+    return found
 
 
 async def test_the_public_catalogue(feedback: Feedback) -> None:

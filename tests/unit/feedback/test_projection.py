@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from services.feedback import projection
+from services.feedback import projection, store
 from services.feedback.projection import PublicIncidents
 from shared.postgres import DatabaseBusy
 
@@ -20,8 +20,8 @@ class Readings:
         self.number = 0
         self.busy = False
         monkeypatch.setattr(projection, "transaction", lambda pool: self)
-        monkeypatch.setattr(projection.store, "measure_incidents", self._measure)
-        monkeypatch.setattr(projection.store, "list_shown_incidents", self._list)
+        monkeypatch.setattr(store, "measure_incidents", self._measure)
+        monkeypatch.setattr(store, "list_shown_incidents", self._list)
 
     async def __aenter__(self) -> None:
         self.number += 1

@@ -1,7 +1,6 @@
 """Receipt codes: derived, readable aloud, forgiving of spelling, unforgiving of typing errors."""
 
 import re
-from uuid import uuid4
 
 import pytest
 from hypothesis import given

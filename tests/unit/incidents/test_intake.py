@@ -168,7 +168,7 @@ def test_identifiers_leave_every_part_of_an_error(private: str) -> None:
     parts = [private] if "punkt" not in private else ["punkt hoffmann at"]
     if "punkt" in private:  # in names of a program words are no address
         kept = repr([facts.message, facts.type, facts.transaction, facts.fingerprint, facts.environment])
-    parts += [run for run in re.findall(r"\d{5,}", private)]
+    parts += re.findall(r"\d{5,}", private)
     assert not [part for part in parts if part in kept]
 
 
