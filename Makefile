@@ -43,7 +43,7 @@ format: ## Format the code and fix what lint can fix by itself
 
 bench: ## Measure against the yardsticks (ONLY=P1 runs one)
 	@sh deploy/install.sh dev
-	@exec $(PY) -m tests.benchmarks $(ONLY)
+	@exec $(PY) -m tests.benchmarks
 
 demo: ## Send the demonstration into the running stack again
 	@sh deploy/install.sh local

@@ -52,8 +52,8 @@ returning title, last;
 
 -- name: insert_incidents!
 -- New incidents.
-insert into incident (id, title, state, cause, cause_decided, service, severity, offices, langs, drivers, count_report, count_error,
-                      count_heat, count_alert, first_seen_at, last_seen_at, transitions, state_since, version,
+insert into incident (id, title, state, cause, cause_decided, service, severity, offices, langs, drivers, count_report,
+                      count_error, count_heat, count_alert, first_seen_at, last_seen_at, transitions, state_since, version,
                       announced_at, traceparent)
 select id, title, state, cause, cause_decided, service, severity, offices, langs, drivers, count_report, count_error,
        count_heat, count_alert, first_seen_at, last_seen_at, transitions, state_since, version, :now, traceparent
@@ -76,7 +76,8 @@ update incident
        announced_at = case when row.announced then :now else incident.announced_at end
   from jsonb_to_recordset(:rows::jsonb) as row (
        id uuid, title text, state text, merged_into uuid, cause text, cause_decided boolean, service text,
-       severity text, owner text, offices text[], langs text[], drivers jsonb, count_report integer, count_error integer, count_heat integer,
+       severity text, owner text, offices text[], langs text[], drivers jsonb, count_report integer,
+       count_error integer, count_heat integer,
        count_alert integer, first_seen_at timestamptz, last_seen_at timestamptz, transitions jsonb,
        state_since timestamptz, version bigint, traceparent text, announced boolean)
  where incident.id = row.id;

@@ -9,14 +9,14 @@ from tests.benchmarks.edge import complaint_on_the_full_way, rating_without_text
 from tests.benchmarks.figures import Figure, could_not_run, print_table, write_results
 from tests.benchmarks.footprint import footprint
 from tests.benchmarks.load import LoadUnavailable
-from tests.benchmarks.stack import Stack, running_stack
+from tests.benchmarks.stack import SERVICES, Stack, running_stack
 from tests.benchmarks.whole_way import whole_way
 
 RESULTS = Path("tests/benchmarks/results.json")
-ON_A_STACK: dict[str, Callable[[Stack], list[Figure]]] = {
-    "P1": rating_without_text,
-    "P1b": complaint_on_the_full_way,
-    "P2": whole_way,
+ON_A_STACK: dict[str, tuple[tuple[str, ...], Callable[[Stack], list[Figure]]]] = {
+    "P1": (("feedback",), rating_without_text),
+    "P1b": (("feedback",), complaint_on_the_full_way),
+    "P2": (SERVICES, whole_way),
 }
 ALONE: dict[str, Callable[[], list[Figure]]] = {"P6": footprint}
 
@@ -26,8 +26,9 @@ def _on_a_fresh_stack(identifier: str) -> list[Figure]:
     try:
         if identifier in ALONE:
             return ALONE[identifier]()
-        with running_stack() as stack:
-            return ON_A_STACK[identifier](stack)
+        services, measure = ON_A_STACK[identifier]
+        with running_stack(services) as stack:
+            return measure(stack)
     except LoadUnavailable as error:
         return [could_not_run(identifier, "–", str(error))]
 

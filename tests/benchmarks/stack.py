@@ -56,7 +56,7 @@ def process(module: str, environment: dict[str, str], log: Path, *arguments: str
 
 
 def wait_for(url: str, log: Path, seconds: float = READY_SECONDS) -> None:
-    """Returns when ``url`` answers anything but an error of the server. Raises ``RuntimeError`` with the end of the log."""
+    """Returns when ``url`` answers, if with a refusal. Raises ``RuntimeError`` with the end of the log."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with suppress(httpx.HTTPError):
@@ -67,7 +67,7 @@ def wait_for(url: str, log: Path, seconds: float = READY_SECONDS) -> None:
 
 
 @contextmanager
-def running_stack(services: Sequence[str] = SERVICES) -> Iterator[Stack]:
+def running_stack(services: Sequence[str]) -> Iterator[Stack]:
     """Starts PostgreSQL, Kafka, the issuer and these services, yields, stops everything."""
     with ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="blitz-bench-")))

@@ -179,6 +179,7 @@ async def test_the_keyboard_alone(visit: Visit, site: Site) -> None:
     await page.keyboard.type("Mit der Tastatur")
     await page.focus("button")
     await page.keyboard.press("Enter")
+    await page.wait_for_selector(".receipt__code")  # unlike a click, a key does not wait for the next page
     assert await page.inner_text("h1") == GERMAN.received_title
     assert await site.rows("select rating, text, kind from report") == [(4, "Mit der Tastatur", "praise")]
 

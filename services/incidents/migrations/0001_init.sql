@@ -6,8 +6,9 @@ create table incident (
     state          text        not null check (state in ('observed', 'candidate', 'confirmed', 'mitigating', 'fixed',
                                                          'closed', 'regressed', 'rejected', 'merged')),
     merged_into    uuid        references incident (id),
-    muted_until    timestamptz,
     cause          text        not null,
+    -- whether a person set the cause: confirming then leaves it, even `unclear`
+    cause_decided  boolean     not null default false,
     service        text        not null,
     severity       text        not null check (severity in ('low', 'medium', 'high', 'critical')),
     owner          text,       -- opaque subject id; never leaves this database by Kafka, metric or figure
