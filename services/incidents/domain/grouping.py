@@ -80,7 +80,7 @@ class SimilarityPolicy:
 
     anywhere: float = 0.55
     same_service: float = 0.38
-    same_service_office_day: float = 0.09
+    same_service_office_day: float = 0.14
     terms_anywhere: int = 2
     window: timedelta = timedelta(hours=24)
 
